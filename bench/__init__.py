@@ -1,0 +1,1 @@
+"""The bench itself: puts devices together, runs suites, judges and keeps the record."""

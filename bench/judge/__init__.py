@@ -1,0 +1,1 @@
+"""Requirements, witnesses, uncertainty and verdicts."""

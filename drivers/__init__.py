@@ -1,0 +1,1 @@
+"""Drivers: how to talk to a device, real or twin alike."""

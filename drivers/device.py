@@ -1,0 +1,34 @@
+"""What every driver of the bench shares: a lock for its link, a way to wait, and a hook for whoever follows its commands.
+
+The drivers are labgrid drivers; labgrid's own `Target` makes, binds and activates them.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import attr
+from labgrid.driver import Driver
+
+Commanded = Callable[[str, tuple[Any, ...]], None]
+
+
+@attr.s(eq=False)
+class DeviceDriver(Driver):
+    """A labgrid driver with the bench's conventions. Synchronous; one call at a time on a link."""
+
+    def __attrs_post_init__(self) -> None:
+        super().__attrs_post_init__()
+        self.lock = threading.RLock()
+        self.wait: Callable[[float], None] = time.sleep
+        """How the driver lets a settling or spacing time pass, in seconds. A bench on stepped time gives its own."""
+        self.commanded: list[Commanded] = []
+        """Called with (role method, arguments) after the device has taken a command; never for a mere read."""
+
+    def tell(self, command: str, *args: Any) -> None:
+        """Tell those who follow this device that it has taken a command."""
+        for hear in self.commanded:
+            hear(command, args)

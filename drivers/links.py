@@ -1,0 +1,66 @@
+"""labgrid resources: the links on which devices hang. Each names one wire and nothing of the device on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import attr
+from labgrid.factory import target_factory
+from labgrid.resource import Resource
+
+WireLog = Callable[[str, bytes], None]
+"""Called with ("tx" | "rx", bytes) for what the host sent or received."""
+
+
+@attr.s(eq=False)
+class Link(Resource):
+    """A wire. `wire_log`, where set, is told of every byte that crosses it."""
+
+    def __attrs_post_init__(self) -> None:
+        super().__attrs_post_init__()
+        self.wire_log: WireLog | None = None
+
+
+@target_factory.reg_resource
+@attr.s(eq=False)
+class SerialLine(Link):
+    """A serial port, 8N1. `port`: device path; `baudrate`: bits a second; `timeout`: seconds to wait for an answer."""
+
+    port: str = attr.ib(validator=attr.validators.instance_of(str))
+    baudrate: int = attr.ib(default=9600, validator=attr.validators.instance_of(int))
+    timeout: float = attr.ib(default=2.0, converter=float)
+
+
+@target_factory.reg_resource
+@attr.s(eq=False)
+class ModbusRtuLine(Link):
+    """A Modbus RTU bus, 8N1, and the device on it. `device_id`: unit address 1..247."""
+
+    port: str = attr.ib(validator=attr.validators.instance_of(str))
+    device_id: int = attr.ib(default=1, validator=attr.validators.instance_of(int))
+    baudrate: int = attr.ib(default=9600, validator=attr.validators.instance_of(int))
+    timeout: float = attr.ib(default=1.0, converter=float)
+
+
+@target_factory.reg_resource
+@attr.s(eq=False)
+class ModbusTcpLink(Link):
+    """A Modbus TCP server. `address`: host:port; `device_id`: unit id."""
+
+    address: str = attr.ib(validator=attr.validators.instance_of(str))
+    device_id: int = attr.ib(default=1, validator=attr.validators.instance_of(int))
+    timeout: float = attr.ib(default=1.0, converter=float)
+
+
+@target_factory.reg_resource
+@attr.s(eq=False)
+class VisaLink(Link):
+    """A VISA resource, opened through pyvisa-py.
+
+    `resource`: for example `TCPIP::192.0.2.7::INSTR`, `TCPIP::127.0.0.1,5025::inst0::INSTR` (VXI-11 without
+    portmapper), `TCPIP::127.0.0.1::5025::SOCKET`, `ASRL/dev/ttyUSB0::INSTR` (then `baudrate` counts).
+    """
+
+    resource: str = attr.ib(validator=attr.validators.instance_of(str))
+    baudrate: int = attr.ib(default=9600, validator=attr.validators.instance_of(int))
+    timeout: float = attr.ib(default=2.0, converter=float)

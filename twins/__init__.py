@@ -1,0 +1,1 @@
+"""Twins: everything of the bench that can be simulated."""

@@ -1,0 +1,1 @@
+"""Generic servers that carry a behaviour to the wire."""
