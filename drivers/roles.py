@@ -310,11 +310,27 @@ class Account:
     updated_at: datetime | None
 
 
+class DisplayCode(enum.IntEnum):
+    """What a line of the meter's display is about (our profile). Formats: `$12.34`, `56.7 kWh`, `3 d 04 h 05 min`,
+    `2026-01-05 08:00` in the meter's local time, `$0.2150/kWh`."""
+
+    BALANCE = 1
+    CREDIT = 2
+    TIME_LEFT = 3
+    UPDATED = 4
+    PRICE = 5
+    ENERGY = 6  # register, `000123.4 kWh`
+    DEMAND = 7  # present power, `1.234 kW`
+    SERVICE = 8  # `ON`, `OFF`, `LIMIT 3.0 kW`, `TRIPPED`
+    CLOCK = 9
+    MESSAGE = 10  # text of the utility
+
+
 @dataclass(frozen=True)
 class DisplayItem:
     """One line that the meter's display shows: its code and the text as a person reads it."""
 
-    code: int
+    code: DisplayCode
     text: str
 
 

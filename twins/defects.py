@@ -48,3 +48,55 @@ def find(name: str) -> Defect:
 def of(model: str, names: tuple[str, ...] | frozenset[str]) -> frozenset[str]:
     """Those of `names` that a twin of `model` has; UnknownDefect for a name not in the catalogue."""
     return frozenset(name for name in names if find(name).of == model)
+
+
+# --- The AMI meter ---------------------------------------------------------------------------------------------------
+_add("ami-meter", "leaves_service_off", "C3-S1.08", "processes and receipts a prepayment but does not energise")
+_add("ami-meter", "no_receipt", "C3-FR-15 C3-S1.08", "processes a prepayment and returns no receipt")
+_add("ami-meter", "receipt_without_meter_id", "C3-FR-15", "leaves the meter id of its receipts blank")
+_add("ami-meter", "receipt_without_message_id", "C3-MSG-10", "puts 0 where a receipt names its message")
+_add("ami-meter", "receipt_stamped_on_arrival", "C3-FR-15", "stamps a receipt with the arrival, not the completion")
+_add("ami-meter", "display_without_update_time", "C3-FR-01", "does not show when the balance was last updated")
+_add("ami-meter", "display_keeps_old_balance", "C3-S1.12 C3-FR-01", "keeps showing the balance from before the message")
+_add("ami-meter", "display_without_time_left", "C3-MSG-12 C3-FR-01", "does not show the time left")
+_add("ami-meter", "logs_without_code", "C3-FR-05", "logs a prepayment message without its code")
+_add("ami-meter", "logs_senders_time", "C3-FR-05", "logs a message with the sender's time, not its own clock's")
+_add("ami-meter", "receipts_not_logged", "C3-FR-26", "does not log the receipts that it sends")
+_add("ami-meter", "two_hour_intervals", "C3-FR-19", "records intervals of two hours whatever it is told")
+_add("ami-meter", "intervals_read_low", "C3-FR-19", "records a tenth too little energy in its intervals")
+_add(
+    "ami-meter", "executes_late", "C3-NFR-02", "executes connect, disconnect, limit and restore 61 s after it got them"
+)
+_add("ami-meter", "takes_credit_locally", "C3-BR-01", "lets credit be added at the meter itself")
+
+# --- CSS -------------------------------------------------------------------------------------------------------------
+_add("css", "request_without_time_frame", "C3-MSG-01", "drops the time frame from the logged request")
+_add("css", "customer_without_address", "C3-MSG-02", "returns customer data without the address")
+_add("css", "confirms_anybody", "C3-S1.02", "confirms an identity whatever the credentials")
+_add("css", "estimate_ignores_history", "C3-S1.03", "estimates the same amount whatever was consumed")
+_add("css", "estimate_without_history", "C3-MSG-05", "returns an estimate without the consumption it stands on")
+_add("css", "payment_without_method", "C3-MSG-06", "drops the payment method from the logged payment")
+_add("css", "posting_without_option", "C3-MSG-07", "posts the amount without the option at zero")
+_add("css", "posts_without_funds", "C3-S1.05", "posts an amount that the payment processor declined")
+_add("css", "never_commands", "C3-S1.06", "posts the payment and never asks for it to be sent to the meter")
+_add("css", "confirms_without_receipt", "C3-S1.11", "confirms before the meter's receipt is there")
+_add("css", "account_page_keeps_old_balance", "C3-S1.12", "shows the balance from before the payment")
+_add("css", "usage_without_daily_average", "C3-MSG-11", "shows usage without the daily average")
+_add("css", "refuses_bank_payments", "C3-BR-01", "refuses one of the utility's current payment methods")
+_add("css", "takes_any_amount", "C3-BR-02", "takes a payment below the minimum")
+
+# --- ADCS ------------------------------------------------------------------------------------------------------------
+_add("adcs", "requests_not_logged", "C3-S1.07 C3-FR-32", "does not log the requests of other systems")
+_add("adcs", "drops_energy_credit", "C3-MSG-08", "sends the prepayment without its energy credit")
+_add("adcs", "keeps_receipts", "C3-S1.09", "does not pass receipts on to the MDMS")
+_add("adcs", "passes_receipts_only", "C3-FR-12", "passes receipts to the MDMS, but no logs and intervals")
+_add("adcs", "sent_not_logged", "C3-FR-25", "does not log what it sends to the meter")
+_add("adcs", "received_not_logged", "C3-FR-25", "does not log what it receives from the meter")
+_add("adcs", "ignores_test_requests", "C3-FR-32", "accepts a request for a meter test and never carries it out")
+_add("adcs", "passes_receipts_in_batches", "C3-NFR-06", "passes receipts to the MDMS every 15 minutes")
+_add("adcs", "holds_commands_a_minute", "C3-NFR-02", "queues connect, disconnect, limit and restore for a minute")
+
+# --- MDMS ------------------------------------------------------------------------------------------------------------
+_add("mdms", "receipts_not_published", "C3-S1.10", "logs receipts and does not make them available")
+_add("mdms", "hides_meter_logs", "C3-FR-31", "stores meter logs and does not make them available")
+_add("mdms", "publishes_hourly", "C3-NFR-07", "makes data available at the full hour")
