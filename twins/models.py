@@ -14,7 +14,6 @@ from typing import Any, Protocol
 from pydantic import BaseModel
 
 from drivers.roles import Device
-from twins.clock import Clock
 from twins.faces.stream import Disturbance, Face
 from twins.wiring import Site
 

@@ -226,10 +226,8 @@ class SerialLine:
         if self._master < 0:
             return
         if not self._unsent:
-            try:
+            with contextlib.suppress(BlockingIOError):
                 data = data[os.write(self._master, data) :]
-            except BlockingIOError:
-                pass
             if data:
                 asyncio.get_running_loop().add_writer(self._master, self._writable)
         room = self._MOST_UNSENT - len(self._unsent)
