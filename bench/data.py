@@ -1,0 +1,114 @@
+"""Data that a lab edits: YAML read into checked schemas, with errors that name file, line, key and what would be right."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class BadInput(Exception):
+    """A file, option or value that somebody gave is wrong. One line: where, what, and what would be right."""
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML that refuses a key standing twice, which YAML readers otherwise drop without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+            if key in seen:
+                raise yaml.MarkedYAMLError(problem=f"the key {key!r} stands twice", problem_mark=key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep=deep)
+
+
+def read(path: Path) -> tuple[Any, yaml.Node | None]:
+    """Read a YAML file; returns its data and its node tree (which knows lines). BadInput where it can't be read."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*.yaml")], n=1)
+        hint = f"; did you mean {path.parent / near[0]}?" if near else ""
+        raise BadInput(f"{path}: no such file{hint}") from None
+    except (OSError, UnicodeDecodeError) as no:
+        raise BadInput(f"{path}: cannot be read: {no}") from None
+    try:
+        loader = _Loader(text)
+        try:
+            node = loader.get_single_node()
+            data = loader.construct_document(node) if node is not None else None
+        finally:
+            loader.dispose()
+    except yaml.MarkedYAMLError as no:
+        line = no.problem_mark.line + 1 if no.problem_mark else 1
+        raise BadInput(f"{path}:{line}: not YAML: {no.problem}") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as no:
+        raise BadInput(f"{path}: not YAML: {' '.join(str(no).split())}") from None
+    return data, node
+
+
+def line_of(node: yaml.Node | None, where: Sequence[str | int]) -> int:
+    """Line (from 1) of the nearest place in the node tree that `where` leads to."""
+    line = 1
+    for step in where:
+        if isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                if key.value == str(step):
+                    line, node = key.start_mark.line + 1, value
+                    break
+            else:
+                break
+        elif isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
+            node = node.value[step]
+            line = node.start_mark.line + 1
+        else:
+            break
+    return line
+
+
+def at(path: Path, node: yaml.Node | None, where: Sequence[str | int], what: str) -> BadInput:
+    """An error at a place of a file."""
+    return BadInput(f"{path}:{line_of(node, where)}: {'.'.join(str(w) for w in where) or 'file'}: {what}")
+
+
+def nearest(name: str, known: Sequence[str]) -> str:
+    """` (did you mean X?)` where a known name is near, otherwise the known names."""
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known) or 'none'}"
+
+
+def checked(path: Path, node: yaml.Node | None, data: Any, model: type[M], where: Sequence[str | int] = ()) -> M:
+    """Check data against a schema; BadInput naming file, line and key of the first thing that is wrong."""
+    try:
+        return model.model_validate(data)
+    except ValidationError as no:
+        first = no.errors()[0]
+        place = [*where, *first["loc"]]
+        if first["type"] == "extra_forbidden":
+            holder: Any = model
+            for step in first["loc"][:-1]:
+                holder = _inside(holder, step)
+            fields = list(holder.model_fields) if isinstance(holder, type) and issubclass(holder, BaseModel) else []
+            raise at(path, node, place, f"unknown key; {nearest(str(first['loc'][-1]), fields)}") from None
+        given = "" if first["type"] == "missing" else f", not {first['input']!r}"
+        what = first["msg"][0].lower() + first["msg"][1:]
+        raise at(path, node, place, (what + given)[:300]) from None
+
+
+def _inside(model: Any, step: str | int) -> Any:
+    """The schema that stands at `step` of a schema, None where it cannot be told."""
+    if isinstance(model, type) and issubclass(model, BaseModel):
+        info = model.model_fields.get(str(step))
+        model = info.annotation if info else None
+    arguments = [a for a in getattr(model, "__args__", ()) if a is not type(None)]
+    if arguments and not (isinstance(model, type) and issubclass(model, BaseModel)):
+        return arguments[-1]
+    return model
