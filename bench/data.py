@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import types
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -90,25 +91,52 @@ def checked(path: Path, node: yaml.Node | None, data: Any, model: type[M], where
     try:
         return model.model_validate(data)
     except ValidationError as no:
-        first = no.errors()[0]
+        errors = no.errors()
+        unknown = [e for e in errors if e["type"] == "extra_forbidden"]
+        if unknown:
+            # A misspelt key is a missing one too, and wrong for every member of a union: take the best fit.
+            def misfit(e: Any) -> tuple[int, bool]:
+                fields = _fields(model, e["loc"][:-1])
+                near = difflib.get_close_matches(str(e["loc"][-1]), fields, n=1)
+                return sum(other["loc"][:-1] == e["loc"][:-1] for other in errors), not near
+
+            best = min(unknown, key=misfit)
+            hint = nearest(str(best["loc"][-1]), _fields(model, best["loc"][:-1]))
+            raise at(path, node, [*where, *best["loc"]], f"unknown key; {hint}") from None
+        first = errors[0]
         place = [*where, *first["loc"]]
-        if first["type"] == "extra_forbidden":
-            holder: Any = model
-            for step in first["loc"][:-1]:
-                holder = _inside(holder, step)
-            fields = list(holder.model_fields) if isinstance(holder, type) and issubclass(holder, BaseModel) else []
-            raise at(path, node, place, f"unknown key; {nearest(str(first['loc'][-1]), fields)}") from None
         given = "" if first["type"] == "missing" else f", not {first['input']!r}"
         what = first["msg"][0].lower() + first["msg"][1:]
         raise at(path, node, place, (what + given)[:300]) from None
+
+
+def _fields(model: Any, where: Sequence[str | int]) -> list[str]:
+    """The keys that a schema allows at a place, as they are written in the file."""
+    for step in where:
+        model = _inside(model, step)
+    if not (isinstance(model, type) and issubclass(model, BaseModel)):
+        return []
+    return [info.alias or name for name, info in model.model_fields.items()]
 
 
 def _inside(model: Any, step: str | int) -> Any:
     """The schema that stands at `step` of a schema, None where it cannot be told."""
     if isinstance(model, type) and issubclass(model, BaseModel):
         info = model.model_fields.get(str(step))
-        model = info.annotation if info else None
-    arguments = [a for a in getattr(model, "__args__", ()) if a is not type(None)]
-    if arguments and not (isinstance(model, type) and issubclass(model, BaseModel)):
-        return arguments[-1]
-    return model
+        return _bare(info.annotation) if info else None
+    arguments = getattr(model, "__args__", ())
+    if isinstance(model, types.UnionType) or get_origin(model) is Union:
+        # pydantic names the member of a union that it tried.
+        return next((a for a in arguments if getattr(a, "__name__", None) == step), None)
+    arguments = [a for a in arguments if a is not Ellipsis]
+    return _bare(arguments[-1]) if arguments else None
+
+
+def _bare(annotation: Any) -> Any:
+    """A type without its metadata and its `| None`."""
+    if get_origin(annotation) is Annotated:
+        return _bare(get_args(annotation)[0])
+    if isinstance(annotation, types.UnionType) or get_origin(annotation) is Union:
+        members = [a for a in get_args(annotation) if a is not type(None)]
+        return _bare(members[0]) if len(members) == 1 else annotation
+    return annotation

@@ -321,7 +321,8 @@ class SteppedClock(_Common):
                         if time.monotonic() >= breath:
                             break
                     else:
-                        self._now = until
+                        # Two that advance at once take turns: the one who goes further may have been here first.
+                        self._now = max(self._now, until)
                         self._raise_failure()
                         return False
                 finally:

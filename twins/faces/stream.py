@@ -21,11 +21,15 @@ from typing import Protocol
 Send = Callable[[bytes], None]
 
 
+class HangUp(Exception):
+    """Raised by a session on a TCP connection that cannot go on: what it has sent goes out, then the connection closes."""
+
+
 class Session(Protocol):
     """One conversation of a device with whoever is at the other end. Called on the event loop's thread; never blocks."""
 
     def received(self, data: bytes) -> None:
-        """Take bytes as they came in, in pieces of any size."""
+        """Take bytes as they came in, in pieces of any size. A session of a TCP server may raise `HangUp`."""
         ...
 
     def closed(self) -> None:
@@ -260,7 +264,10 @@ class _Connection(asyncio.Protocol):
             self._transport.write(data)
 
     def data_received(self, data: bytes) -> None:
-        self._session.received(data)
+        try:
+            self._session.received(data)
+        except HangUp:
+            self._transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._server.connections.discard(self._transport)

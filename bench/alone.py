@@ -1,0 +1,64 @@
+"""Serves one twin alone in a small default site, for whoever wants to talk to it: `twinbench twin`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import signal
+import sys
+
+from bench.data import BadInput, nearest
+from twins import defects as seeded
+from twins import models
+from twins.clock import WallClock
+from twins.faces.stream import Face
+from twins.wiring import Site
+
+
+def serve(model_name: str, listen: list[str], *, seed: int, defects: tuple[str, ...]) -> None:
+    """Serve until Ctrl-C or SIGTERM. `listen` holds `SCHEME:ADDRESS` as given; BadInput names what is wrong with one."""
+    model = models.find(model_name)
+    wanted = []
+    for text in listen:
+        scheme, colon, address = text.partition(":")
+        if not colon or scheme not in model.faces:
+            raise BadInput(
+                f"--listen {text}: {model_name} has no face {scheme!r}; {nearest(scheme, list(model.faces))}"
+            )
+        if scheme in ("pty", "rtu"):
+            if not address:
+                raise BadInput(f"--listen {text}: needs a path, which becomes a link to the pty: {scheme}:/tmp/line")
+        else:
+            host, colon, port = address.rpartition(":")
+            if not colon or not host or not port.isdigit() or int(port) > 65535:
+                raise BadInput(f"--listen {text}: write {scheme}:HOST:PORT, port 0 picks a free one")
+        wanted.append((scheme, address))
+    for name in defects:
+        if seeded.find(name).of != model_name:
+            raise BadInput(f"--defect {name}: that is a defect of {seeded.find(name).of}, not of {model_name}")
+    asyncio.run(_serve(model, wanted, seed, frozenset(defects)))
+
+
+async def _serve(model: models.Model, wanted: list[tuple[str, str]], seed: int, defects: frozenset[str]) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    clock = WallClock()
+    site = Site(clock)
+    options = model.default_site(site)
+    behaviour = model.build(clock, site, name=model.name, options=options, seed=seed, defects=defects)
+    async with contextlib.AsyncExitStack() as open_faces:
+        endpoints = []
+        for scheme, address in wanted:
+            face: Face = model.faces[scheme](behaviour, address, models.LineOptions())
+            try:
+                endpoint = await face.open()
+            except OSError as no:
+                raise BadInput(f"--listen {scheme}:{address}: {no}") from no
+            open_faces.push_async_callback(face.close)
+            endpoints.append({"scheme": endpoint.scheme, "address": endpoint.address})
+        sys.stdout.write(json.dumps({"model": model.name, "endpoints": endpoints}) + "\n")
+        sys.stdout.flush()
+        await stop.wait()
+    await clock.close()

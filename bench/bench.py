@@ -1,0 +1,370 @@
+"""Puts a bench together from an inventory file, keeps it, and takes it down safely however it ends.
+
+Twins, utility systems and mirror live on one event loop in a thread of its own; drivers are called from other threads and
+reach the twins only through their faces. Beside every device stands a shadow: the healthy model in a site of its own,
+fed with the same commands, for what the device should be showing.
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import time
+from collections.abc import Callable, Coroutine
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar
+
+import yaml
+
+from bench.data import BadInput
+from bench.evidence.record import Record
+from bench.inventory import DeviceConfig, Inventory
+from bench.loop import LoopThread
+from bench.strategy import SiteStrategy
+from drivers.device import DeviceDriver
+from drivers.errors import DeviceError
+from drivers.links import Link
+from drivers.roles import Identity
+from twins import defects as seeded
+from twins import models
+from twins.clock import AnyClock, SteppedClock, WallClock
+from twins.faces.stream import Endpoint, Face
+from twins.wiring import Site
+
+T = TypeVar("T")
+
+UNITS = {"v": "V", "a": "A", "w": "W", "va": "VA", "var": "var", "wh": "Wh", "hz": "Hz", "deg": "°", "factor": "1"}
+"""Units by the last word of a reading's field."""
+
+_log = logging.getLogger("twinbench")
+
+
+class BenchError(Exception):
+    """The bench (not the device) cannot do what it should."""
+
+
+class OnLoop:
+    """Something that lives on the bench's loop, to be asked from any other thread: methods are called there."""
+
+    def __init__(self, loop: LoopThread, thing: Any) -> None:
+        self._loop = loop
+        self._thing = thing
+
+    def __getattr__(self, name: str) -> Any:
+        value = self._loop.call(getattr, self._thing, name)
+        if not callable(value):
+            return value
+        return lambda *args, **kwargs: self._loop.call(value, *args, **kwargs)
+
+
+class Bench:
+    """A bench, up between `up()` and `down()`; also a context manager. Methods are for threads other than the loop's."""
+
+    def __init__(
+        self,
+        inventory: Inventory,
+        *,
+        seed: int | None = None,
+        defects: tuple[str, ...] = (),
+        record: Record | None = None,
+    ) -> None:
+        """`record`, where there is one, takes the resolved bench file, a wire log for each link, and readings."""
+        self.inventory = inventory
+        self.config = inventory.config
+        self.seed = self.config.seed if seed is None else seed
+        self.defects = frozenset(defects)
+        for name in defects:
+            if seeded.find(name).of not in self._defective():
+                raise BadInput(
+                    f"{inventory.path}: nothing here has the defect {name!r}, which is one of {seeded.find(name).of}"
+                )
+        self.record = record
+        self._undo: list[tuple[str, Callable[[], object]]] = []
+        self.loop: LoopThread
+        self.clock: AnyClock
+        self.endpoints: dict[tuple[str, str], Endpoint] = {}
+        self.twins: dict[str, models.Behaviour] = {}
+        self.shadows: dict[str, models.Behaviour] = {}
+        self.drivers: dict[str, DeviceDriver] = {}
+        self.links: dict[str, str] = {}
+        self.identities: dict[str, Identity] = {}
+        self.utility: Any = None
+        self.mirror: Any = None
+        self.mirror_url: str | None = None
+
+    def _defective(self) -> set[str]:
+        twins = {device.model for device in self.config.devices.values() if device.is_twin}
+        return twins | {"css", "adcs", "mdms"}
+
+    # --- up and down -------------------------------------------------------------------------------------------------
+
+    def up(self, *, mirror: bool = True) -> None:
+        """Bring the bench up: twins on their wires, drivers active, site provisioned, utility and mirror running.
+
+        What was started is taken down again where something fails.
+        """
+        try:
+            self._up(mirror)
+        except BaseException:
+            self.down()
+            raise
+
+    def _up(self, mirror: bool) -> None:
+        self.loop = LoopThread()
+        self._undo.append(("the loop", self.loop.close))
+        self.loop.call(self._build)
+        self._undo.append(("the clock", lambda: self.loop.run(self.clock.close(), 10)))
+        for name, device in self.config.devices.items():
+            for face_name, face in device.faces.items():
+                self._open_face(name, device, face_name, face.scheme, face.address)
+        self._bind_drivers()
+        self._utility()
+        try:
+            self.strategy.transition("provisioned")
+            for name, driver in self.drivers.items():
+                self.identities[name] = self._identify(name, driver)
+        except DeviceError as no:
+            raise BenchError(f"bench {self.config.name!r} cannot be provisioned: {no}") from no
+        if mirror:
+            self._mirror()
+
+    def _build(self) -> None:
+        config = self.config
+        self.clock = SteppedClock(config.clock.epoch) if config.clock.kind == "stepped" else WallClock()
+        self.site = self.inventory.build_site(self.clock)
+        self.shadow_site = self.inventory.build_site(self.clock)
+        for name, device in config.devices.items():
+            if device.is_twin:
+                self.twins[name] = self._behaviour(name, device, self.site, self.defects)
+            self.shadows[name] = self._behaviour(name, device, self.shadow_site, frozenset())
+
+    def _behaviour(self, name: str, device: DeviceConfig, site: Site, defects: frozenset[str]) -> models.Behaviour:
+        model = models.find(device.model)
+        behaviour: models.Behaviour = model.build(
+            self.clock,
+            site,
+            name=name,
+            options=model.options.model_validate(device.options),
+            seed=self.seed,
+            defects=seeded.of(device.model, defects),
+        )
+        return behaviour
+
+    def _open_face(self, name: str, device: DeviceConfig, face_name: str, scheme: str, address: str) -> None:
+        make = models.find(device.model).faces[scheme]
+        if not address and scheme not in ("pty", "rtu"):
+            address = "127.0.0.1:0"
+        line = device.faces[face_name].line(self.seed)
+        face: Face = self.loop.call(make, self.twins[name], address, line)
+        try:
+            self.endpoints[name, face_name] = self.loop.run(face.open())
+        except OSError as no:
+            raise BenchError(f"{name}/{face_name} cannot be served: {no}") from no
+        self._undo.append((f"face {name}/{face_name}", lambda: self.loop.run(face.close(), 10)))
+        self.faces = {**getattr(self, "faces", {}), (name, face_name): face}
+
+    def _bind_drivers(self) -> None:
+        from labgrid import Environment
+        from labgrid.exceptions import NoDriverFoundError
+        from labgrid.strategy import StrategyError
+
+        holder = tempfile.TemporaryDirectory(prefix="twinbench-")
+        self._undo.append(("the working directory", holder.cleanup))
+        resolved = Path(holder.name) / "bench.yaml"
+        resolved.write_text(yaml.safe_dump(self.inventory.resolved(self.endpoints), sort_keys=False), encoding="utf-8")
+        self.target = Environment(str(resolved)).get_target(self.config.target)
+        self._undo.append(("the drivers", self.target.cleanup))
+        for link in self.target.resources:
+            if isinstance(link, Link):
+                self.links[link.name] = type(link).__name__
+                if self.record is not None:
+                    link.wire_log = self.record.wire_log(link.name)
+        for name in self.config.devices:
+            try:
+                driver: DeviceDriver = self.target.get_driver(DeviceDriver, name=name, activate=False)
+            except NoDriverFoundError as no:
+                raise BadInput(f"{self.inventory.path}: twinbench.devices.{name}: {no}") from None
+            # What a real model makes slow on its wire completes at once on a stepped clock.
+            driver.wait = (lambda seconds: None) if self.clock.stepped else time.sleep
+            driver.commanded.append(lambda command, args, name=name: self._shadow(name, command, args))
+            try:
+                self.target.activate(driver)
+            except DeviceError as no:
+                raise BenchError(f"{name} cannot be reached: {no}") from no
+            self.drivers[name] = driver
+        try:
+            self.strategy: SiteStrategy = self.target.get_driver(SiteStrategy)
+        except (NoDriverFoundError, StrategyError) as no:
+            raise BadInput(
+                f"{self.inventory.path}: targets.{self.config.target}.drivers: needs a SiteStrategy ({no})"
+            ) from None
+        self.strategy.now = self.clock.now
+        self.strategy.let_pass = self.advance
+        self._undo.append(("safe outputs", self._make_safe))
+
+    def _make_safe(self) -> None:
+        self.strategy.status = type(self.strategy.status).UNKNOWN
+        self.strategy.transition("off")
+
+    def _shadow(self, name: str, command: str, args: tuple[Any, ...]) -> None:
+        """Give the shadow the command that its device has just taken (called on the driver's thread)."""
+
+        def apply() -> None:
+            try:
+                getattr(self.shadows[name], command)(*args)
+            except DeviceError as no:
+                _log.info("the model of %s refuses %s, which the device took: %s", name, command, no)
+
+        self.loop.loop.call_soon_threadsafe(apply)
+
+    def _identify(self, name: str, driver: DeviceDriver) -> Identity:
+        found: Identity = driver.identify()  # type: ignore[attr-defined]
+        for key, wanted in self.config.devices[name].identity.model_dump(exclude_none=True).items():
+            if getattr(found, key) != wanted:
+                raise BenchError(
+                    f"{name}: its link answers with {key} {getattr(found, key)!r}, the bench file wants {wanted!r}; "
+                    f"check which device hangs on the link, or mend twinbench.devices.{name}.identity"
+                )
+        return found
+
+    def _utility(self) -> None:
+        from twins.utility.utility import Utility
+
+        meters = {
+            str(device.options["meter_id"]): self.drivers[name]
+            for name, device in self.config.devices.items()
+            if device.role == "Meter"
+        }
+        self.utility = self.loop.call(
+            Utility, self.clock, self.config.utility, meters, seed=self.seed, defects=self.defects
+        )
+        self._undo.append(("the utility", lambda: self.loop.run(self.utility.close(), 10)))
+        self.loop.call(self.utility.start)
+
+    def _mirror(self) -> None:
+        from twins.mirror.server import Mirror, MirroredDevice
+
+        devices = [
+            MirroredDevice(
+                name=name,
+                role=models.find(device.model).role,
+                driver=self.drivers[name],
+                model=self.twins.get(name, self.shadows[name]),
+                twin=self.twins.get(name),
+                identity=self.identities[name],
+                deviation_limits=device.deviation,
+            )
+            for name, device in self.config.devices.items()
+        ]
+        self.mirror = self.loop.call(Mirror, self.clock, devices, self.config.mirror)
+        self._undo.append(("the mirror", lambda: self.loop.run(self.mirror.stop(), 10)))
+        self.mirror_url = self.loop.run(self.mirror.start())
+
+    def down(self) -> None:
+        """Take the bench down: outputs safe first. Each step is tried whatever became of the others."""
+        # Outputs first, then everything in the opposite order of its start.
+        undo = sorted(reversed(self._undo), key=lambda step: step[0] != "safe outputs")
+        self._undo = []
+        for what, step in undo:
+            try:
+                step()
+            except Exception as no:  # noqa: BLE001 - the rest has to come down too
+                _log.error("taking the bench down: %s: %s", what, no)
+
+    def __enter__(self) -> Bench:
+        self.up()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.down()
+
+    # --- while it is up ------------------------------------------------------------------------------------------------
+
+    @property
+    def now(self) -> datetime:
+        """Bench time."""
+        return self.clock.now()
+
+    def advance(self, seconds: float) -> None:
+        """Let bench time pass (on a wall clock: wait)."""
+        self.loop.run(self.clock.advance(seconds))
+
+    def wait_until(self, enough: Callable[[], bool], seconds: float) -> bool:
+        """Let bench time pass until `enough()` (asked on the loop) is true, at most `seconds`; returns whether it was."""
+        until = self.clock.now().timestamp() + seconds
+        return self.loop.run(self.clock.run_until(datetime.fromtimestamp(until, self.clock.now().tzinfo), enough))
+
+    def call(self, fn: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        """Run a function on the loop between two steps of the clock: for asking and telling the utility's systems."""
+
+        async def run() -> T:
+            async with self.clock.turn():
+                return fn(*args, **kwargs)
+
+        return self.loop.run(run())
+
+    def run(self, coro: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine on the loop."""
+        return self.loop.run(coro)
+
+    def device(self, name: str) -> Any:
+        """The driver of a device, by its name in the bench file."""
+        if name not in self.drivers:
+            raise BadInput(f"bench {self.config.name!r} has no device {name!r}; it has {', '.join(self.drivers)}")
+        return self.drivers[name]
+
+    def predicted(self, name: str) -> Any:
+        """The healthy model of a device, fed with the same commands; its role's methods may be called."""
+        if name not in self.shadows:
+            raise BadInput(f"bench {self.config.name!r} has no device {name!r}; it has {', '.join(self.shadows)}")
+        return OnLoop(self.loop, self.shadows[name])
+
+    def record_readings(self) -> None:
+        """Read every device that measures and put the readings into the run's record."""
+        if self.record is None:
+            return
+        for name, device in self.config.devices.items():
+            if device.role == "PowerAnalyzer":
+                for quantity, value in vars(self.drivers[name].read()).items():  # type: ignore[attr-defined]
+                    self.record.reading(name, quantity, value, UNITS[quantity.rpartition("_")[2]])
+            elif device.role == "Meter":
+                for quantity, value in vars(self.drivers[name].reading()).items():  # type: ignore[attr-defined]
+                    self.record.reading(name, quantity, value, UNITS[quantity.rpartition("_")[2]])
+
+    # --- what the record wants to know -------------------------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        """The bench's name in its file."""
+        return self.config.name
+
+    def describe(self) -> list[dict[str, Any]]:
+        """What stands on the bench: one mapping a device."""
+        return [
+            {
+                "name": name,
+                "role": device.role,
+                "kind": "twin" if device.is_twin else "real",
+                "twin_model": device.model,
+                "link": ", ".join(f"{e.scheme}:{e.address}" for (d, _), e in self.endpoints.items() if d == name),
+                **(vars(self.identities[name]) if name in self.identities else {}),
+            }
+            for name, device in self.config.devices.items()
+        ]
+
+    def resolved(self) -> dict[str, Any]:
+        """The bench file's data with every twin's address filled in."""
+        return self.inventory.resolved(self.endpoints)
+
+    def pics(self) -> dict[str, Any]:
+        """Suppliers' declarations by system under test."""
+        from bench.judge import pics
+
+        return {p.system: p for p in map(pics.load, self.config.pics)}
+
+
+__all__ = ["Bench", "BenchError", "OnLoop"]

@@ -1,0 +1,426 @@
+"""Certifies: runs the Robot suites in this process against a bench, judges them, and leaves a sealed record."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from bench.data import BadInput, read
+from bench.evidence.record import Record, RecordLost, versions
+from bench.judge import pics as declarations
+from bench.judge import requirements
+from bench.judge.decide import Rule
+from bench.judge.judge import Judge
+from bench.judge.listener import Listener, TestVerdict
+from bench.judge.requirements import Catalogue
+from bench.judge.verdict import Verdict, worst
+from bench.judge.witness import Check
+
+ROOT = Path(__file__).resolve().parents[1]
+SUITES = ROOT / "robot" / "suites"
+
+_ROBOT_STOPPED = 253
+_ROBOT_BAD_DATA = 252
+
+
+class RunningBench(Protocol):
+    """What certifying needs of a bench that is up."""
+
+    @property
+    def now(self) -> datetime:
+        """Bench time, from any thread."""
+        ...
+
+    def describe(self) -> list[dict[str, Any]]:
+        """The devices on the bench, for the record."""
+        ...
+
+
+class OpenBench(Protocol):
+    """Brings a bench up inside a `with` block. It gives its wire logs and readings to the record."""
+
+    def __call__(
+        self, bench_file: Path, *, seed: int, defects: tuple[str, ...], record: Record
+    ) -> AbstractContextManager[Any]:
+        """Open the bench."""
+        ...
+
+
+@dataclass
+class Session:
+    """A run in progress, for keyword libraries. `bench` is what was opened."""
+
+    bench: Any
+    judge: Judge
+    record: Record
+    seed: int
+    defects: tuple[str, ...]
+
+
+_session: Session | None = None
+
+
+def session() -> Session:
+    """The run in progress; BadInput outside one."""
+    if _session is None:
+        raise BadInput("no run is in progress; run the suites through `twinbench certify --bench FILE`")
+    return _session
+
+
+@contextlib.contextmanager
+def in_session(running: Session) -> Iterator[Session]:
+    """Make a run the one in progress inside a `with` block. There is one at a time in a process."""
+    global _session
+    if _session is not None:
+        raise BadInput("a run is in progress in this process already")
+    _session = running
+    try:
+        yield running
+    finally:
+        _session = None
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The verdict on one requirement, with its checks."""
+
+    id: str
+    systems: dict[str, Verdict]
+    verdict: Verdict
+    checks: tuple[Check, ...]
+    remark: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """As it stands in verdict.json; nothing in it comes from real time or place."""
+        return {
+            "id": self.id,
+            "system": ", ".join(self.systems),
+            "systems": {name: verdict.value for name, verdict in self.systems.items()},
+            "verdict": self.verdict.value,
+            "remark": self.remark,
+            "checks": [check.as_json() for check in self.checks],
+        }
+
+
+@dataclass
+class Result:
+    """What a run came to. `problems` are one-line troubles of the bench or the record; `digest` is the manifest's."""
+
+    verdict: Verdict
+    seed: int
+    bench: str
+    record: Path
+    started: datetime
+    defects: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
+    rule: Rule = Rule.GUARDED
+    judged: tuple[Judged, ...] = ()
+    tests: tuple[TestVerdict, ...] = ()
+    problems: list[str] = field(default_factory=list)
+    digest: str = ""
+
+    @property
+    def exit_code(self) -> int:
+        """0 PASS, 1 FAIL, 2 INCONCLUSIVE, 3 ERROR."""
+        return self.verdict.exit_code
+
+    @property
+    def systems(self) -> dict[str, Verdict]:
+        """The verdict on each system under test by itself."""
+        found: dict[str, list[Verdict]] = {}
+        for judged in self.judged:
+            for system, verdict in judged.systems.items():
+                found.setdefault(system, []).append(verdict)
+        return {system: worst(verdicts) for system, verdicts in sorted(found.items())}
+
+    def as_json(self) -> dict[str, Any]:
+        """The content of verdict.json, and what `certify --json` prints."""
+        return {
+            "verdict": self.verdict.value,
+            "seed": self.seed,
+            "bench": self.bench,
+            "started": self.started.isoformat(),
+            "record": str(self.record),
+            "rule": self.rule.value,
+            "defects": list(self.defects),
+            "only": list(self.only),
+            "systems": {name: verdict.value for name, verdict in self.systems.items()},
+            "problems": list(self.problems),
+            "requirements": [judged.as_json() for judged in self.judged],
+        }
+
+    def table(self) -> Table:
+        """The verdicts by requirement, for a terminal."""
+        table = Table(title=f"{self.bench}, seed {self.seed}: {self.verdict.value}", title_justify="left")
+        for heading in ("requirement", "system", "checks", "verdict", "because"):
+            table.add_column(heading, overflow="fold")
+        for judged in self.judged:
+            row = (
+                judged.id,
+                ", ".join(judged.systems),
+                str(len(judged.checks)),
+                judged.verdict.value,
+                _because(judged),
+            )
+            table.add_row(*row, style=_STYLE[judged.verdict])
+        return table
+
+    def lines(self) -> list[str]:
+        """The same in plain lines."""
+        lines = []
+        for judged in self.judged:
+            because = _because(judged)
+            lines.append(
+                f"{judged.verdict.value:<14} {judged.id:<12} {', '.join(judged.systems):<12} {len(judged.checks)} checks"
+                + (f"  {because}" if because else "")
+            )
+        return [*lines, f"{self.verdict.value} {self.bench} seed {self.seed}"]
+
+
+_STYLE = {
+    Verdict.PASS: "green",
+    Verdict.FAIL: "red",
+    Verdict.INCONCLUSIVE: "yellow",
+    Verdict.NOT_APPLICABLE: "dim",
+    Verdict.ERROR: "bold magenta",
+}
+
+
+def _because(judged: Judged) -> str:
+    """The first check that brought the verdict about, where it isn't PASS."""
+    if judged.verdict is Verdict.PASS:
+        return ""
+    found = next((check for check in judged.checks if check.verdict is judged.verdict), None)
+    return judged.remark if found is None else f"{found.what}: {found.reason}"
+
+
+class _Shown:
+    """Progress of a run: a bar on a terminal, plain lines elsewhere."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._bar: Progress | None = None
+        self._task: Any = None
+        if console.is_terminal:
+            columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+            self._bar = Progress(*columns, TimeElapsedColumn(), console=console, transient=True)
+
+    def __enter__(self) -> _Shown:
+        if self._bar is not None:
+            self._bar.start()
+            self._task = self._bar.add_task("bringing the bench up", total=None)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def begins(self, test: str, number: int, total: int) -> None:
+        if self._bar is not None:
+            self._bar.update(self._task, description=test[:60], total=total, completed=number - 1)
+
+    def ended(self, test: TestVerdict) -> None:
+        text = f"{test.verdict.value:<14} {test.name}"
+        if self._bar is None:
+            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        else:
+            self._bar.print(text, style=_STYLE[test.verdict])
+            self._bar.advance(self._task)
+
+
+@contextlib.contextmanager
+def opened(bench_file: Path, *, seed: int, defects: tuple[str, ...], record: Record) -> Iterator[Any]:
+    """The bench of a bench file, up inside a `with` block, with its wire logs in the record."""
+    from bench import inventory
+    from bench.bench import Bench
+
+    bench = Bench(inventory.load(bench_file), seed=seed, defects=defects, record=record)
+    record.follow(lambda: bench.now)
+    with bench:
+        yield bench
+
+
+def certify(
+    bench_file: Path,
+    *,
+    only: Sequence[str] = (),
+    defects: Sequence[str] = (),
+    seed: int | None = None,
+    out: Path | None = None,
+    open_bench: OpenBench | None = None,
+    console: Console | None = None,
+    rule: Rule = Rule.GUARDED,
+    suites: Path = SUITES,
+    catalogue: Catalogue | None = None,
+) -> Result:
+    """Run the suites on a bench, judge, and leave a record; BadInput for anything that was given wrong.
+
+    `only` are ids of requirements or scenarios; without them everything runs. `open_bench` is given where the bench isn't to
+    be made of the bench file as it stands. `out` is the record's own directory. Whatever
+    goes wrong on the bench itself makes the verdict ERROR and stands in `problems`.
+    """
+    catalogue = catalogue or requirements.load()
+    wanted = tuple(dict.fromkeys(id_ for given in only for id_ in catalogue.expand(given)))
+    from twins import defects as seeded
+
+    for name in defects:
+        try:
+            seeded.find(name)
+        except seeded.UnknownDefect as no:
+            raise BadInput(str(no)) from None
+    bench_name, of_file, pics = _peek(bench_file)
+    seed = of_file if seed is None else seed
+    if not 0 <= seed < 2**63:
+        raise BadInput(f"a seed of {seed}: it is a whole number from 0 up")
+    tags = _tags(catalogue, only, wanted, suites)
+    record = Record.new(seed, out)
+    judge = Judge(catalogue, rule=rule, pics=pics)
+    result = Result(Verdict.ERROR, seed, bench_name, record.path, record.started, tuple(defects), tuple(only), rule)
+    console = console or Console(stderr=True)
+    listener: Listener | None = None
+    interrupted = False
+    with record, _Shown(console) as shown:
+        try:
+            record.copy(bench_file, "bench.yaml")
+            with (open_bench or opened)(bench_file, seed=seed, defects=tuple(defects), record=record) as bench:
+                record.follow(lambda: bench.now)
+                judge.follow(lambda: bench.now)
+                record.write_json("devices.json", {"devices": bench.describe(), "versions": versions()})
+                listener = Listener(judge, shown)
+                with in_session(Session(bench, judge, record, seed, tuple(defects))):
+                    interrupted = not _robot(suites, tags, record.path, listener, result.problems)
+        except BadInput:
+            record.discard()
+            raise
+        except KeyboardInterrupt:
+            interrupted = True
+            result.problems.append("the run was interrupted")
+        except RecordLost:
+            pass  # `record.lost` says it
+        except Exception as no:  # noqa: BLE001 - whatever the bench throws is its ERROR, and the record says so
+            result.problems.append(" ".join(f"{type(no).__name__}: {no}".split()))
+        result.judged = _judged(judge, listener, wanted)
+        result.tests = tuple(listener.tests) if listener is not None else ()
+        _finish(record, result, interrupted)
+    return result
+
+
+def _finish(record: Record, result: Result, interrupted: bool) -> None:
+    """Settle the verdict, write it, and seal the record; a record that can't be written is an ERROR of its own."""
+    record.close_logs()
+    _settle(result, record)
+    try:
+        record.write_json("verdict.json", result.as_json())
+        result.digest = record.seal(interrupted=interrupted)
+    except RecordLost:
+        _settle(result, record)
+        with contextlib.suppress(RecordLost):  # as much of it as there is room for
+            record.write_json("verdict.json", result.as_json())
+            record.seal(interrupted=True)
+
+
+def _settle(result: Result, record: Record) -> None:
+    if record.lost is not None and record.lost not in result.problems:
+        result.problems.append(record.lost)
+    verdicts = [judged.verdict for judged in result.judged] + [test.verdict for test in result.tests]
+    result.verdict = Verdict.ERROR if result.problems else worst(verdicts)
+
+
+def _peek(bench_file: Path) -> tuple[str, int, dict[str, declarations.Pics]]:
+    """Name, seed and PICS of a bench file; whoever opens the bench checks the rest of it."""
+    data, _ = read(bench_file)
+    section = data.get("twinbench") if isinstance(data, dict) else None
+    if not isinstance(section, dict):
+        raise BadInput(f"{bench_file}: is not a bench file: it has no section `twinbench`")
+    name, seed, pics = section.get("name", bench_file.stem), section.get("seed", 1), section.get("pics", [])
+    if isinstance(seed, bool) or not isinstance(seed, int):
+        raise BadInput(f"{bench_file}: twinbench.seed: is a whole number, not {seed!r}")
+    if not isinstance(pics, list):
+        raise BadInput(f"{bench_file}: twinbench.pics: is a list of the suppliers' declarations, not {pics!r}")
+    declared = [declarations.load(str(supplier)) for supplier in pics]
+    return str(name), seed, {one.system: one for one in declared}
+
+
+def _tags(catalogue: Catalogue, only: Sequence[str], wanted: Sequence[str], suites: Path) -> list[str]:
+    """The tags that select the tests for the ids wanted: their own, and those of the scenarios that they are steps of."""
+    if not suites.is_dir():
+        raise BadInput(f"{suites}: no such directory of suites")
+    tags = [*only, *wanted, *(s for id_ in wanted if (s := catalogue[id_].scenario))]
+    return list(dict.fromkeys(tags))
+
+
+def _robot(suites: Path, tags: list[str], out: Path, listener: Listener, problems: list[str]) -> bool:
+    """Run Robot in this process; returns whether it came to its end. What it complains of goes to `problems`."""
+    from robot.run import run  # type: ignore[import-untyped]
+
+    said, complained = io.StringIO(), io.StringIO()
+    path = list(sys.path)
+    try:
+        code: int = run(
+            str(suites),
+            include=tags,
+            runemptysuite=True,
+            outputdir=str(out),
+            output="output.xml",
+            log="log.html",
+            report="report.html",
+            xunit="xunit.xml",
+            console="none",
+            listener=[listener],
+            pythonpath=[str(ROOT)],
+            stdout=said,
+            stderr=complained,
+        )
+    finally:
+        sys.path[:] = path
+    for line in complained.getvalue().splitlines():
+        if line.startswith("[ ERROR ]"):
+            problems.append(f"Robot Framework: {line.removeprefix('[ ERROR ]').strip()}")
+    if code > _ROBOT_STOPPED or (code == _ROBOT_BAD_DATA and not problems):
+        problems.append(f"Robot Framework gave up with code {code}: {' '.join(complained.getvalue().split())[:300]}")
+    if code == _ROBOT_STOPPED:
+        problems.append("the run was interrupted")
+    return code != _ROBOT_STOPPED
+
+
+def _judged(judge: Judge, listener: Listener | None, wanted: Sequence[str]) -> tuple[Judged, ...]:
+    """The verdict on each id that a test decided, and on each that was wanted and none decided."""
+    ids = {check.id for check in judge.checks} | set(wanted)
+    found = []
+    for id_ in sorted(ids, key=judge.catalogue.order):
+        checks = tuple(check for check in judge.checks if check.id == id_)
+        systems: dict[str, list[Verdict]] = {}
+        for check in checks:
+            for system in check.system.split(", "):
+                systems.setdefault(system, []).append(check.verdict)
+        remark = ""
+        if not checks:
+            verify = judge.catalogue[id_].verify
+            remark = "no test decides it" if verify == "test" else f"not decided by a test: {verify}"
+            systems = {system: [Verdict.INCONCLUSIVE] for system in judge.catalogue[id_].applies_to}
+        verdict = worst(check.verdict for check in checks)
+        found.append(Judged(id_, {s: worst(v) for s, v in sorted(systems.items())}, verdict, checks, remark))
+    return tuple(found)
+
+
+def verdict_file(record: Path) -> dict[str, Any]:
+    """The verdict.json of a record; BadInput where it isn't there or can't be read."""
+    try:
+        data = json.loads((record / "verdict.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as no:
+        raise BadInput(f"{record / 'verdict.json'}: cannot be read: {no}") from None
+    if not isinstance(data, dict):
+        raise BadInput(f"{record / 'verdict.json'}: is not a verdict")
+    return data

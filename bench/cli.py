@@ -1,0 +1,230 @@
+"""The command `twinbench`. Each verb imports what it needs when it is called, so that help is quick."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(
+    name="twinbench",
+    help="Test bench and digital twin for smart metering: certifies meters against a utility's use cases.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+DEFAULT_BENCH = Path("inventory/benches/twin.yaml")
+BAD_INPUT = 4
+
+BenchFile = Annotated[Path, typer.Option("--bench", metavar="FILE", help="Bench file (a labgrid environment file).")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+Seed = Annotated[int | None, typer.Option("--seed", metavar="N", min=0, help="Seed of noise and disturbance.")]
+
+
+def _print_json(data: Any) -> None:
+    json.dump(data, sys.stdout, indent=2, default=str)
+    sys.stdout.write("\n")
+
+
+def _progress(quiet: bool) -> Any:
+    """Where progress is shown: standard error, so that what is printed can be piped."""
+    from rich.console import Console
+
+    return Console(stderr=True, quiet=quiet)
+
+
+def _show(result: Any) -> None:
+    """A table on a terminal, plain lines elsewhere."""
+    from rich.console import Console
+
+    console = Console()
+    if console.is_terminal:
+        console.print(result.table())
+    else:
+        for line in result.lines():
+            print(line)
+
+
+@app.command()
+def certify(
+    bench: BenchFile = DEFAULT_BENCH,
+    only: Annotated[list[str] | None, typer.Option(metavar="ID", help="Judge only these catalogue ids.")] = None,
+    defect: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Seed these defects.")] = None,
+    seed: Seed = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where the record goes (default: under runs/).")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Run the suites and judge. Exit: 0 PASS, 1 FAIL, 2 INCONCLUSIVE, 3 ERROR, 4 bad input."""
+    from bench.certify import certify as judge
+
+    result = judge(
+        bench, only=tuple(only or ()), defects=tuple(defect or ()), seed=seed, out=out, console=_progress(as_json)
+    )
+    if as_json:
+        _print_json(result.as_json())
+    else:
+        _show(result)
+        for problem in result.problems:
+            print(f"problem: {problem}")
+        print(f"record: {result.record}")
+    raise typer.Exit(result.exit_code)
+
+
+@app.command()
+def trace(as_json: Json = False) -> None:
+    """Show requirement -> tests -> defects -> last verdict. Exit: 0, 1 if one has no test or no defect."""
+    from bench.judge.trace import trace as follow
+
+    result = follow()
+    if as_json:
+        _print_json(result.as_json())
+    else:
+        _show(result)
+    raise typer.Exit(result.exit_code)
+
+
+@app.command()
+def defects(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Only these defects.")] = None,
+    bench: BenchFile = DEFAULT_BENCH,
+    seed: Seed = None,
+    matrix: Annotated[
+        bool, typer.Option("--matrix", help="Run each against every test and show what else falls.")
+    ] = False,
+    jobs: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Parallel processes (default: one a core).")
+    ] = None,
+    list_only: Annotated[bool, typer.Option("--list", help="List the catalogue and run nothing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Run the seeded defects and show which test caught each. Exit: 0, 1 if one escaped."""
+    from bench.campaign import run_defects
+    from twins import defects as seeded
+
+    chosen = [seeded.find(name) for name in names] if names else list(seeded.CATALOGUE.values())
+    if list_only:
+        if as_json:
+            _print_json([vars(d) for d in chosen])
+        else:
+            for d in chosen:
+                print(f"{d.name:<32} {d.of:<12} {' '.join(d.breaks):<24} {d.does}")
+        return
+    outcomes = run_defects(
+        [d.name for d in chosen], bench_file=bench, seed=seed, jobs=jobs, matrix=matrix, console=_progress(as_json)
+    )
+    if as_json:
+        _print_json([outcome.as_json() for outcome in outcomes])
+    else:
+        for outcome in outcomes:
+            print(outcome.line())
+    raise typer.Exit(1 if any(outcome.escaped for outcome in outcomes) else 0)
+
+
+@app.command()
+def up(
+    bench: BenchFile = DEFAULT_BENCH,
+    seed: Seed = None,
+    defect: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Seed these defects.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Bring a bench up and keep it up, live, until Ctrl-C."""
+    from bench.live import keep_up
+
+    keep_up(bench, seed=seed, defects=tuple(defect or ()), as_json=as_json)
+
+
+@app.command()
+def twin(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Model of the device; an unknown one lists all.")],
+    listen: Annotated[
+        list[str],
+        typer.Option(
+            metavar="SCHEME:ADDR", help="pty:PATH, rtu:PATH, modbus:HOST:PORT, tcp:HOST:PORT, vxi11:HOST:PORT."
+        ),
+    ],
+    seed: Seed = None,
+    defect: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Seed these defects.")] = None,
+) -> None:
+    """Serve one twin alone in a small site (240 V, 60 Hz, about 5 A); prints a JSON line with its endpoints when ready."""
+    from bench.alone import serve
+
+    serve(model, listen, seed=seed or 0, defects=tuple(defect or ()))
+
+
+@app.command()
+def verify(
+    record: Annotated[Path, typer.Argument(metavar="DIR", help="A run's record.")],
+    as_json: Json = False,
+) -> None:
+    """Check a run's record against its manifest. Exit: 0, 1 if anything was changed, added or lost."""
+    from bench.data import BadInput
+    from bench.evidence.verify import verify as check
+
+    if not record.is_dir():
+        raise BadInput(f"{record}: no such directory; records lie under runs/")
+    problems = check(record)
+    if as_json:
+        _print_json({"record": str(record), "problems": problems})
+    else:
+        for problem in problems:
+            print(problem)
+        print(f"{record}: " + ("unchanged" if not problems else f"{len(problems)} problems"))
+    raise typer.Exit(1 if problems else 0)
+
+
+def _interrupted(number: int, frame: object) -> None:
+    # As Ctrl-C: every `with` block on the way out makes its outputs safe.
+    raise KeyboardInterrupt
+
+
+# The parser's own class of errors, which typer hands on only as the base of this one.
+_UsageError = typer.BadParameter.__bases__[0]
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run the command and return its exit code; an error that has a name is one line on standard error."""
+    from bench.data import BadInput
+
+    try:
+        code = app(args=arguments, standalone_mode=False)
+    except _UsageError as no:
+        print(f"twinbench: {no.format_message()} (see `twinbench --help`)", file=sys.stderr)  # type: ignore[attr-defined]
+        return BAD_INPUT
+    except BadInput as no:
+        print(f"twinbench: {no}", file=sys.stderr)
+        return BAD_INPUT
+    except (KeyboardInterrupt, typer.Abort):
+        print("twinbench: interrupted; outputs are safe", file=sys.stderr)
+        return 130
+    except Exception as no:
+        from bench.bench import BenchError
+        from drivers.errors import DeviceError
+        from twins.defects import UnknownDefect
+        from twins.models import UnknownModel
+
+        if isinstance(no, UnknownDefect | UnknownModel):
+            print(f"twinbench: {no}", file=sys.stderr)
+            return BAD_INPUT
+        if isinstance(no, BenchError | DeviceError | OSError):
+            print(f"twinbench: {no}", file=sys.stderr)
+            return 3
+        raise
+    return code if isinstance(code, int) else 0
+
+
+def main() -> None:
+    """Entry point of the command."""
+    signal.signal(signal.SIGTERM, _interrupted)
+    sys.exit(run())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""What the bench's instruments can tell of a service: whether current flows, when it began or ceased, how much energy passed."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from bench.bench import Bench
+from bench.judge import uncertainty
+from bench.judge.witness import Witness
+
+POLL_S = 0.5
+"""How often an instrument is asked while a moment is searched for, in bench seconds."""
+
+
+class Service:
+    """A customer's service as bench instruments and the healthy model see it.
+
+    `analyzer` and `meter` are the devices' names in the bench file, `test_current_a` is the load's current by the PIXIT.
+    """
+
+    def __init__(
+        self, bench: Bench, test_current_a: float, *, analyzer: str = "analyzer", meter: str = "meter"
+    ) -> None:
+        self._bench = bench
+        self._enough_a = 0.1 * test_current_a  # far above an analyzer's noise, far below any load of a test
+        self._analyzer = analyzer
+        self._meter = meter
+        self._asset = uncertainty.load(bench.config.devices[analyzer].model)
+
+    @property
+    def analyzer(self) -> Any:
+        """The driver of the analyzer behind the meter's switch."""
+        return self._bench.device(self._analyzer)
+
+    def flows(self) -> Witness:
+        """Measured: whether the load draws current now."""
+        doubt = self._asset.doubt(self._bench.now)
+        return Witness.measure(bool(self.analyzer.read().current_a > self._enough_a), None, self._analyzer, doubt)
+
+    def should_flow(self) -> Witness:
+        """Predicted: whether the load draws current now."""
+        reading = self._bench.predicted(self._analyzer).read()
+        return Witness.predict(bool(reading.current_a > self._enough_a), f"model of {self._analyzer}")
+
+    def when(self, flowing: bool, within_s: float) -> datetime | None:
+        """Let bench time pass until current flows (or ceases), at most `within_s`; None where it doesn't.
+
+        The moment is the middle of the poll in which it was seen: it has the uncertainty `moment_uncertainty_s`.
+        """
+        bench = self._bench
+        bench.record_readings()
+        start = bench.now
+        while bool(self.analyzer.read().current_a > self._enough_a) is not flowing:
+            if (bench.now - start).total_seconds() >= within_s:
+                return None
+            bench.advance(POLL_S)
+        bench.record_readings()
+        return max(start, bench.now - timedelta(seconds=POLL_S / 2))
+
+    @property
+    def moment_uncertainty_s(self) -> float:
+        """Expanded uncertainty of a moment found by `when`: the poll, and the analyzer's own update period."""
+        return uncertainty.combine(uncertainty.polling(POLL_S), uncertainty.polling(2 * self._asset.update_period_s))
+
+    def energy(self, until: datetime) -> tuple[Witness, Witness]:
+        """Integrate from now to a moment of bench time; measured and predicted watt-hours."""
+        bench = self._bench
+        start = bench.now
+        self.analyzer.start_integration()
+        bench.advance((until - start).total_seconds())
+        self.analyzer.stop_integration()
+        volts, amperes = self.analyzer.ranges()
+        measured = self._asset.energy_witness(
+            self.analyzer.integrated().energy_wh,
+            volts * amperes,
+            (until - start).total_seconds(),
+            on=bench.now,
+            source=self._analyzer,
+        )
+        bench.record_readings()
+        predicted = bench.predicted(self._analyzer).integrated().energy_wh
+        return measured, Witness.predict(predicted, f"model of {self._analyzer}")

@@ -1,0 +1,498 @@
+"""Keywords of the prepayment requirements that scenario 1 carries: each puts a requirement to its test."""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from datetime import datetime, timedelta
+from typing import Any
+
+from robot.api.deco import keyword, library
+
+from bench.certify import session
+from bench.judge.witness import Witness
+from bench.prepaying import Prepaying
+from drivers.errors import Refused
+from drivers.roles import AtZero, DisplayCode, EventCode, MessageCode, ReceiptStatus
+from twins.utility.errors import NotAccepted
+from twins.utility.payments import PaymentMethod
+
+EXECUTION = {
+    MessageCode.CONNECT: EventCode.SWITCH_CLOSED,
+    MessageCode.DISCONNECT: EventCode.SWITCH_OPENED,
+    MessageCode.LIMIT: EventCode.LIMIT_SET,
+    MessageCode.RESTORE: EventCode.LIMIT_CLEARED,
+}
+"""What a meter logs when it has executed a command."""
+
+
+@library(scope="TEST")
+class prepayment_requirements:  # noqa: N801 - Robot finds a library's class by the file's name
+    """Requirements of the prepayment use case. `meter` names the meter under test in the bench file."""
+
+    def __init__(self, meter: str = "meter") -> None:
+        self._case = Prepaying(session().bench, meter)
+        self._judge = session().judge
+        self._sent: list[int] = []
+        self._posted_at: datetime | None = None
+        self._energised_at: datetime | None = None
+
+    # --- preparing -----------------------------------------------------------------------------------------------------
+
+    @keyword
+    def the_site_is_provisioned(self) -> None:
+        """Meter powered, its clock right, no demand limit, service off; analyzer on its ranges."""
+        self._case.bench.strategy.provision()
+
+    @keyword
+    def the_meters_clock_is_ahead_by(self, time: timedelta) -> None:
+        """Set the meter's clock wrong on purpose, so that its time can be told from everybody else's."""
+        self._case.meter.set_clock(self._case.bench.now + time)
+
+    @keyword
+    def the_customer_has_prepaid(self, cents: int) -> None:
+        """The scenario up to the meter's receipt, in one sentence; nothing of it is checked here."""
+        self._case.prepay(cents)
+        self._case.until_receipt(self._case.message_id, 60)
+
+    @keyword
+    def the_customer_prepays_while_the_analyzer_watches(self, cents: int) -> None:
+        """As before, and the moment at which current begins to flow is measured."""
+        case = self._case
+        case.prepay(cents)
+        self._posted_at = case.bench.now
+        self._energised_at = case.service.when(True, 60)
+        case.until_receipt(case.message_id, 60)
+
+    @keyword
+    def the_head_end_sends(self, code: str, **fields: Any) -> None:
+        """Ask the ADCS for a message to the meter, for example `LIMIT    limit_w=${5000}`, and wait for its receipt."""
+        self._sent.append(self._case.send(MessageCode[code], **fields))
+
+    @keyword
+    def the_head_end_schedules_an_event(self) -> None:
+        """A prepayment event of two hours, two days from now or after the last one that the meter has."""
+        self._sent.append(self._case.send(MessageCode.SCHEDULE, **self._event()))
+
+    def _event(self) -> dict[str, Any]:
+        case = self._case
+        start: datetime = max([case.bench.now + timedelta(days=2), *(e.ends_at for e in case.meter.schedule())])
+        return {
+            "event_id": int(start.timestamp()) % 2**16 + 1,
+            "starts_at": start,
+            "ends_at": start + timedelta(hours=2),
+            "credit_wh": 10_000,
+            "at_zero": AtZero.DISCONNECT,
+        }
+
+    @keyword
+    def the_head_end_collects(self) -> None:
+        """Have the ADCS collect log, intervals and results from the meter."""
+        self._case.collect()
+
+    @keyword
+    def bench_time_passes(self, time: timedelta) -> None:
+        """Let bench time pass, for example `2 minutes`."""
+        self._case.bench.advance(time.total_seconds())
+
+    # --- the meter -----------------------------------------------------------------------------------------------------
+
+    @keyword
+    def display_shows_balance_energy_time_left_and_update(self) -> None:
+        """C3-FR-01: equal to what the back office knows; updated when the message was processed."""
+        case = self._case
+        statement, shown, receipt = case.statement(), case.shown(), case.receipt()
+        left = statement.time_left
+        zone = case.bench.config.utility.zone
+        expected = {
+            DisplayCode.BALANCE: f"${statement.balance_cents / 100:.2f}",
+            DisplayCode.CREDIT: f"{statement.credit_wh / 1000:.1f} kWh",
+            DisplayCode.TIME_LEFT: f"{left.days} d {left.seconds // 3600:02d} h {left.seconds % 3600 // 60:02d} min",
+            DisplayCode.UPDATED: "a receipt"
+            if receipt is None
+            else f"{receipt.completed_at.astimezone(zone):%Y-%m-%d %H:%M}",
+        }
+        for code, text in expected.items():
+            self._judge.check(
+                "C3-FR-01",
+                f"the display shows {code.name.lower().replace('_', ' ')}",
+                claim=shown.get(code),
+                predict=case.should_show(code),
+                expected=re.compile(re.escape(text)),
+            )
+        self._judge.settle()
+
+    @keyword
+    def meter_logs_a_message_with_its_own_time_and_code(self, code: str, **fields: Any) -> None:
+        """C3-FR-05: sent now, logged at the meter's own clock with the code of the message."""
+        case = self._case
+        before = case.meter.clock()
+        message_id = case.send(MessageCode[code], **fields)
+        after = case.meter.clock()
+        entry = case.logged(EventCode.MESSAGE_RECEIVED, message_id)
+        should = case.logged(EventCode.MESSAGE_RECEIVED, message_id, case.model)
+        self._judge.check(
+            "C3-FR-05",
+            f"the code of a {code} is logged",
+            claim=None if entry is None else entry.message_code,
+            predict=case.predict(None if should is None else should.message_code),
+            expected=MessageCode[code],
+        )
+        self._judge.check(
+            "C3-FR-05",
+            f"a {code} is logged at the meter's own time",
+            claim=entry is not None and before <= entry.at <= after,
+            predict=case.predict(should is not None and before <= should.at <= after),
+            expected=True,
+        )
+        self._judge.settle()
+
+    @keyword
+    def receipt_names_message_meter_and_completion(self) -> None:
+        """C3-FR-15: logged, passed to the ADCS, and it says which message, which meter, and when processing ended."""
+        case = self._case
+        receipt, ahead = case.receipt(), case.ahead_by()
+        assert self._posted_at is not None, "the analyzer has to watch the payment first"
+        required = ("message_id", "meter_id", "completed_at")
+        self._judge.fields("C3-FR-15", "the receipt", required=required, claim=receipt)
+        self._judge.check(
+            "C3-FR-15",
+            "it names the meter",
+            claim=None if receipt is None else receipt.meter_id,
+            expected=case.meter_id,
+        )
+        # Processing ends with the service energised, and that the analyzer sees.
+        claim = None if receipt is None else (receipt.completed_at - ahead - self._posted_at).total_seconds()
+        seen = self._energised_at
+        self._judge.check(
+            "C3-FR-15",
+            "it says when processing was completed",
+            claim=claim,
+            measure=None if seen is None else (seen - self._posted_at).total_seconds(),
+            uncertainty=case.service.moment_uncertainty_s,
+            tolerance=1.0,
+            unit="s",
+            instrument_could_tell=True,
+        )
+        logged = case.logged(EventCode.RECEIPT_SENT, case.message_id)
+        self._judge.check("C3-FR-15", "it is logged", claim=logged is not None, expected=True)
+        record = case.sent()
+        passed = record is not None and record.receipt_at is not None
+        self._judge.check("C3-FR-15", "it has reached the ADCS", claim=passed, expected=True)
+        self._judge.settle()
+
+    @keyword
+    def meter_records_the_energy_of_an_hour_in_intervals(self) -> None:
+        """C3-FR-19: an aligned hour under load: intervals no longer than the limit, energy as the analyzer measures it."""
+        case = self._case
+        ahead = case.ahead_by()
+        on_meter = case.bench.now + ahead
+        mark = on_meter.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
+        case.bench.advance((mark - on_meter).total_seconds())
+        end = mark + timedelta(hours=1)
+        measured, predicted = case.service.energy(end - ahead)
+        case.bench.advance(timedelta(hours=2).total_seconds())
+        since = [i for i in case.meter.intervals(mark) if i.ends_at > mark]
+        hour = [i for i in since if i.ends_at <= end]
+        self._judge.check(
+            "C3-FR-19",
+            "the longest interval",
+            claim=max((i.length for i in since), default=None),
+            limit="interval",
+        )
+        share = float(case.pixit("accuracy_class_percent")) / 100
+        self._judge.check(
+            "C3-FR-19",
+            "the energy of an hour",
+            claim=sum(i.energy_wh for i in hour) if hour else None,
+            measure=measured,
+            predict=predicted,
+            # Two instruments of known class may differ by both; the analyzer's share is its uncertainty.
+            tolerance=share * float(measured.value) + float(measured.uncertainty),  # type: ignore[arg-type]
+            unit="Wh",
+            instrument_could_tell=True,
+        )
+        self._judge.settle()
+
+    @keyword
+    def meter_has_logged_every_message_and_receipt(self) -> None:
+        """C3-FR-26: whatever the ADCS sent stands in the meter's log, and so does what the meter sent back."""
+        case = self._case
+        for message_id in self._sent:
+            for event in (EventCode.MESSAGE_RECEIVED, EventCode.RECEIPT_SENT):
+                entry = case.logged(event, message_id)
+                should = case.logged(event, message_id, case.model)
+                record = case.sent(message_id)
+                code = record.message.code.name
+                self._judge.check(
+                    "C3-FR-26",
+                    f"{event.name.lower().replace('_', ' ')} of a {code} is logged",
+                    claim=entry is not None,
+                    predict=case.predict(should is not None),
+                    expected=True,
+                )
+        self._judge.settle()
+
+    @keyword
+    def command_is_executed_in_time(self, code: str, **fields: Any) -> None:
+        """C3-NFR-02: from the request at the ADCS to the execution, as the meter's log and the analyzer have it.
+
+        A limit is below what the load draws: its execution is the trip that the analyzer sees.
+        """
+        case, command = self._case, MessageCode[code]
+        ahead = case.ahead_by()
+        most_s = self._judge.seconds("C3-NFR-02", "request to execution")
+        asked = case.bench.now
+        message_id = case.submit(command, **fields)
+        self._sent.append(message_id)
+        witnesses: dict[str, Any] = {}
+        if command is not MessageCode.RESTORE:
+            seen = case.service.when(command is MessageCode.CONNECT, most_s + 30)
+            uncertainty = case.service.moment_uncertainty_s
+            measured = None if seen is None else (seen - asked).total_seconds()
+            witnesses["measure"] = Witness.measure(measured, uncertainty, "analyzer")
+        case.until_receipt(message_id, most_s + 60)
+        for name, who in (("claim", case.meter), ("predict", case.model)):
+            found = [e for e in who.log() if e.event is EXECUTION[command] and e.at - ahead >= asked]
+            after = (found[0].at - ahead - asked).total_seconds() if found else None
+            witnesses[name] = case.predict(after) if name == "predict" else after
+        self._judge.check(
+            "C3-NFR-02",
+            f"{code.lower()} executed",
+            system="Meter",
+            limit="request to execution",
+            unit="s",
+            instrument_could_tell="measure" in witnesses,
+            **witnesses,
+        )
+        self._judge.settle()
+
+    @keyword
+    def load_stays_on_without_a_limit(self, time: timedelta) -> None:
+        """C3-NFR-02: after a restore the load that tripped the limit runs on."""
+        case = self._case
+        case.send(MessageCode.CONNECT)
+        case.bench.advance(time.total_seconds())
+        self._judge.check(
+            "C3-NFR-02",
+            "restored: the load that tripped it runs on",
+            system="Meter",
+            claim=case.meter.service().limit_w is None,
+            measure=case.service.flows(),
+            predict=case.service.should_flow(),
+            expected=True,
+            instrument_could_tell=True,
+        )
+        self._judge.settle()
+
+    # --- the head-end --------------------------------------------------------------------------------------------------
+
+    @keyword
+    def adcs_has_passed_on_everything_of_the_meter(self) -> None:
+        """C3-FR-12: receipts, log, intervals and test result that the meter holds are with the MDMS."""
+        case = self._case
+        result = case.meter.test_result()
+        of_meter: dict[str, set[Any]] = {
+            "receipt": {r.message_id for r in case.meter.receipts()},
+            "log": {e.sequence for e in case.meter.log()},
+            "interval": {i.ends_at for i in case.meter.intervals()},
+            "test": set() if result is None else {result.message_id},
+        }
+        key = {"receipt": "message_id", "log": "sequence", "interval": "ends_at", "test": "message_id"}
+        for kind, there in of_meter.items():
+            got = {getattr(p.value, key[kind]) for p in case.held(kind)}
+            missing = there - got
+            self._judge.check(
+                "C3-FR-12",
+                f"what the meter has of kind {kind} and the MDMS has not",
+                claim=len(missing) if there else None,
+                expected=0,
+            )
+        self._judge.settle()
+
+    @keyword
+    def adcs_has_logged_every_message_and_receipt(self) -> None:
+        """C3-FR-25: whatever the meter says it received and sent stands in the ADCS's log of transactions."""
+        case = self._case
+        transactions = case.ask(case.adcs.transactions, case.meter_id)
+        for message_id in self._sent:
+            code = case.sent(message_id).message.code.name
+            for direction, event in (
+                ("to meter", EventCode.MESSAGE_RECEIVED),
+                ("from meter", EventCode.RECEIPT_SENT),
+            ):
+                if case.logged(event, message_id) is None:
+                    continue  # the meter's own log is another requirement's business
+                own = [t for t in transactions if t.message_id == message_id and t.direction == direction]
+                self._judge.check("C3-FR-25", f"{code} {direction}", claim=bool(own), expected=True)
+        self._judge.settle()
+
+    @keyword
+    def adcs_receives_logs_and_processes(self, code: str, **fields: Any) -> None:
+        """C3-FR-32: a request of another system: logged on receipt, and carried out."""
+        case, command = self._case, MessageCode[code]
+        if command is MessageCode.SCHEDULE:
+            fields = self._event()
+        message_id = case.send(command, **fields)
+        logged = [r for r in case.ask(case.adcs.requests) if r.message_id == message_id and r.source == "CSS"]
+        self._judge.check(
+            "C3-FR-32",
+            f"the request for a {code} is logged",
+            claim=logged[0].code if logged else None,
+            expected=command,
+        )
+        record = case.sent(message_id)
+        self._judge.check(
+            "C3-FR-32",
+            f"the request for a {code} is processed",
+            claim=None if record is None else record.receipt_status,
+            expected=ReceiptStatus.PROCESSED,
+        )
+        if command in (MessageCode.CONNECT, MessageCode.DISCONNECT):
+            self._judge.check(
+                "C3-FR-32",
+                f"the {code} is carried out",
+                claim=record is not None and record.receipt_status is ReceiptStatus.PROCESSED,
+                measure=Witness.measure(case.service.flows().value is (command is MessageCode.CONNECT)),
+                predict=case.predict(case.service.should_flow().value is (command is MessageCode.CONNECT)),
+                expected=True,
+                instrument_could_tell=True,
+            )
+        self._judge.settle()
+
+    @keyword
+    def adcs_passes_receipt_to_mdms_within(self, time: timedelta) -> None:
+        """C3-NFR-06: from the receipt at the ADCS to its arrival at the MDMS."""
+        case = self._case
+        message_id = case.message_id
+
+        def held() -> Any:
+            return [p for p in case.mdms.received("receipt", case.meter_id) if p.value.message_id == message_id]
+
+        case.until(lambda: bool(held()), 3600)
+        record, got = case.sent(), case.ask(held)
+        late = None
+        if got and record is not None and record.receipt_at is not None:
+            late = (got[0].received_at - record.receipt_at).total_seconds()
+        self._judge.check(
+            "C3-NFR-06",
+            "receipt at the ADCS to MDMS",
+            claim=late,
+            expected=0.0,
+            tolerance=time.total_seconds(),
+            unit="s",
+        )
+        self._judge.settle()
+
+    # --- the meter data management system --------------------------------------------------------------------------------
+
+    @keyword
+    def mdms_makes_everything_available(self) -> None:
+        """C3-FR-31: what it has logged of every kind can be read by other systems."""
+        case, mdms = self._case, self._case.mdms
+        for kind, available in (
+            ("receipt", mdms.receipts),
+            ("interval", mdms.intervals),
+            ("log", mdms.logs),
+            ("test", mdms.test_results),
+            ("schedule", mdms.schedules),
+            ("balance", mdms.balances),
+        ):
+            logged, there = len(case.held(kind)), len(case.ask(available, case.meter_id))
+            self._judge.check(
+                "C3-FR-31", f"{kind}: available of {logged} logged", claim=there if logged else None, expected=logged
+            )
+        self._judge.settle()
+
+    @keyword
+    def mdms_makes_data_available_within(self, time: timedelta) -> None:
+        """C3-NFR-07: from reception to availability, for whatever came in since the service was prepaid."""
+        case = self._case
+        worst = max(
+            ((p.available_at - p.received_at).total_seconds() for kind in ("receipt", "log") for p in case.held(kind)),
+            default=None,
+        )
+        self._judge.check(
+            "C3-NFR-07",
+            "reception to availability, the slowest",
+            claim=worst,
+            expected=0.0,
+            tolerance=time.total_seconds(),
+            unit="s",
+        )
+        there = [p for p in case.ask(case.mdms.receipts, case.meter_id) if p.value.message_id == case.message_id]
+        self._judge.check("C3-NFR-07", "the receipt can be read", claim=bool(there), expected=True)
+        self._judge.settle()
+
+    # --- payments ------------------------------------------------------------------------------------------------------
+
+    @keyword
+    def every_payment_option_is_taken(self, cents: int) -> None:
+        """C3-BR-01: each of the utility's current ways to pay replenishes the balance."""
+        case = self._case
+        case.request()
+        case.identify()
+        for method in PaymentMethod:
+            before = case.balance_cents()
+            with suppress(NotAccepted):
+                case.pay(cents, method, payment_id=f"{method.value}-{case.request_id}")
+            self._judge.check(
+                "C3-BR-01",
+                f"paid by {method.value.replace('_', ' ')}",
+                system="CSS",
+                claim=case.balance_cents() - before,
+                expected=cents,
+                unit="cent",
+            )
+        case.until_receipt(case.message_id, 120)
+        self._judge.settle()
+
+    @keyword
+    def meter_takes_no_payment(self, cents: int) -> None:
+        """C3-BR-01: credit offered at the meter itself is refused and changes nothing."""
+        case = self._case
+        before, refused = case.meter.account().balance_cents, False
+        try:
+            case.meter.add_credit(cents)
+        except Refused:
+            refused = True
+        self._judge.check("C3-BR-01", "credit at the meter is refused", system="Meter", claim=refused, expected=True)
+        self._judge.check(
+            "C3-BR-01",
+            "the meter's balance stays",
+            system="Meter",
+            claim=case.meter.account().balance_cents,
+            expected=before,
+            unit="cent",
+        )
+        self._judge.settle()
+
+    @keyword
+    def payments_below_the_minimum_are_refused(self) -> None:
+        """C3-BR-02: a cent less than the utility's minimum, nothing, and less than nothing; the minimum itself is taken."""
+        case = self._case
+        case.request()
+        case.identify()
+        minimum = case.bench.config.utility.payments.minimum_cents
+        for cents, taken in ((minimum - 1, False), (0, False), (-minimum, False), (minimum, True)):
+            before, refused = case.balance_cents(), False
+            try:
+                case.pay(cents, PaymentMethod.CARD, payment_id=f"{cents}-{case.request_id}")
+            except NotAccepted:
+                refused = True
+            self._judge.check(
+                "C3-BR-02",
+                f"a payment of {cents} cents is {'taken' if taken else 'refused'}",
+                system="CSS",
+                claim=not refused and case.balance_cents() == before + cents,
+                expected=taken,
+            )
+            self._judge.check(
+                "C3-BR-02",
+                f"after {cents} cents the balance is right",
+                system="CSS",
+                claim=case.balance_cents(),
+                expected=before + (cents if taken else 0),
+                unit="cent",
+            )
+        self._judge.settle()

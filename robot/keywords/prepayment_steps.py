@@ -1,0 +1,351 @@
+"""Keywords of prepaying for one's own site, scenario 1: each acts or checks one step, in the words of the catalogue."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any
+
+from robot.api.deco import keyword, library
+
+from bench.certify import session
+from bench.judge.witness import Witness
+from bench.prepaying import Prepaying
+from drivers.roles import AtZero, DisplayCode, EventCode, MessageCode, ReceiptStatus, Switch
+from twins.utility.errors import NotAccepted
+from twins.utility.payments import PaymentMethod
+
+
+@library(scope="TEST")
+class prepayment_steps:  # noqa: N801 - Robot finds a library's class by the file's name
+    """The steps of scenario 1. `meter` names the meter under test in the bench file."""
+
+    def __init__(self, meter: str = "meter") -> None:
+        self._case = Prepaying(session().bench, meter)
+        self._judge = session().judge
+        self._cents = 0
+        self._method = PaymentMethod.CARD
+
+    @keyword
+    def customer_asks_to_prepay_by_phone(self) -> None:
+        """C3-S1.01: the customer says who they are and for when; the request is logged (C3-MSG-01)."""
+        case = self._case
+        case.request()
+        self._judge.acted("C3-S1.01", "the customer asks to prepay")
+        logged = [r for r in case.ask(case.css.requests) if r.request_id == case.request_id]
+        self._judge.fields(
+            "C3-MSG-01",
+            "the request as logged",
+            system="CSS",
+            required=("account_numbers", "starts_at", "ends_at", "name", "address", "credentials_presented"),
+            claim=logged[0] if logged else None,
+        )
+        self._judge.settle()
+
+    @keyword
+    def representative_refuses_somebody_else(self) -> None:
+        """C3-S1.02: who doesn't have the customer's credentials is not confirmed."""
+        refused = self._case.identify("somebody else's word") is None
+        self._judge.check("C3-S1.02", "wrong credentials are refused", system="CSS", claim=refused, expected=True)
+        self._judge.settle()
+
+    @keyword
+    def representative_confirms_the_customers_identity(self) -> None:
+        """C3-S1.02: by the fields of the request; customer data comes back (C3-MSG-02)."""
+        data = self._case.identify()
+        self._judge.check(
+            "C3-S1.02",
+            "the customer found is the one who asks",
+            system="CSS",
+            claim=None if data is None else data.name,
+            expected=self._case.customer.name,
+        )
+        self._judge.fields(
+            "C3-MSG-02",
+            "customer data back",
+            system="CSS",
+            required=("account_numbers", "starts_at", "ends_at", "name", "address", "credentials_confirmed"),
+            claim=data,
+        )
+        self._judge.settle()
+
+    @keyword
+    def representative_estimates_the_amount_to_the_next_bill_cycle(self) -> None:
+        """C3-S1.03: from the history that the MDMS holds (C3-MSG-05)."""
+        case = self._case
+        estimate = case.ask(case.css.estimate, case.request_id, case.account.number)
+        utility = case.bench.config.utility
+        since = case.bench.now - timedelta(days=utility.css.history_days)
+        past = [p.value for p in case.ask(case.mdms.intervals, case.meter_id, since)]
+        power_w = sum(i.energy_wh for i in past) / (sum((i.length for i in past), timedelta()) / timedelta(hours=1))
+        hours = (estimate.ends_at - estimate.starts_at) / timedelta(hours=1)
+        cents = power_w * hours / 1000 * utility.tariff.price_millicents_per_kwh / 1000
+        # An estimate may weigh the hours and days it covers; one that ignores the history is further away than that.
+        self._judge.check(
+            "C3-S1.03",
+            "the estimate follows from the history",
+            system="CSS",
+            claim=float(estimate.cost_cents),
+            expected=round(cents, 2),
+            tolerance=round(0.05 * cents, 2),
+            unit="cent",
+        )
+        self._judge.fields(
+            "C3-MSG-05",
+            "history and estimate",
+            system="CSS",
+            required=("history", "energy_wh", "cost_cents", "amount_cents"),
+            claim={**vars(estimate), "history": estimate.history or None},
+        )
+        self._judge.settle()
+
+    @keyword
+    def customer_gives_amount_method_and_option(self, cents: int, method: str, option: str) -> None:
+        """C3-S1.04: for example `2500`, `card`, `disconnect`."""
+        self._cents, self._method, self._case.option = cents, PaymentMethod(method), AtZero[option.upper()]
+        self._judge.acted("C3-S1.04", "the customer gives an amount, a method and the option at zero")
+
+    @keyword
+    def representative_posts_nothing_for_a_declined_card(self) -> None:
+        """C3-S1.05: funds are verified before anything is posted."""
+        case = self._case
+        declined = case.bench.config.utility.payments.processor.declined[0]
+        before = case.balance_cents()
+        with suppress(NotAccepted):
+            case.pay(self._cents, PaymentMethod.CARD, drawn_on=declined, payment_id=f"declined-{case.request_id}")
+        self._judge.check(
+            "C3-S1.05",
+            "a declined card leaves the balance",
+            system="CSS",
+            claim=case.balance_cents(),
+            expected=before,
+            unit="cent",
+        )
+        self._judge.settle()
+
+    @keyword
+    def representative_verifies_the_funds_and_posts_the_amount(self) -> None:
+        """C3-S1.05: the amount is on the account (C3-MSG-06, C3-MSG-07)."""
+        case = self._case
+        before = case.balance_cents()
+        case.pay(self._cents, self._method)
+        number = case.account.number
+        self._judge.check(
+            "C3-S1.05",
+            "the amount is on the account",
+            system="CSS",
+            claim=case.balance_cents(),
+            expected=before + self._cents,
+            unit="cent",
+        )
+        self._judge.fields(
+            "C3-MSG-06",
+            "amount and payment data as logged",
+            system="CSS",
+            required=("amount_cents", "method", "data", "at_zero"),
+            claim=_own(case.ask(case.css.payments, number), case.payment_id),
+        )
+        self._judge.fields(
+            "C3-MSG-07",
+            "amount and option as posted",
+            system="CSS",
+            required=("amount_cents", "at_zero"),
+            claim=_own(case.ask(case.css.postings, number), case.payment_id),
+        )
+        self._judge.check(
+            "C3-S1.11",
+            "nothing is confirmed before the meter's receipt",
+            system="CSS",
+            claim=case.ask(case.css.confirmation, case.payment_id) is None,
+            expected=True,
+        )
+        self._judge.settle()
+
+    @keyword
+    def css_commands_the_prepayment_information(self) -> None:
+        """C3-S1.06: a command for the ADCS stands in the CSS."""
+        case = self._case
+        commands = case.ask(case.css.commands, case.account.number)
+        own = [c for c in commands if c.message_id == case.message_id and case.message_id]
+        self._judge.check(
+            "C3-S1.06",
+            "the CSS commands the prepayment",
+            system="CSS",
+            claim=own[0].code if own else None,
+            expected=MessageCode.PREPAYMENT,
+        )
+        self._judge.settle()
+
+    @keyword
+    def adcs_logs_the_request_and_sends_the_message(self) -> None:
+        """C3-S1.07: logged as requested, and gone to the meter."""
+        case = self._case
+        case.until_accepted(case.message_id, 30)
+        logged = [r for r in case.ask(case.adcs.requests) if r.message_id == case.message_id and case.message_id]
+        self._judge.check(
+            "C3-S1.07",
+            "the request is logged",
+            system="ADCS",
+            claim=logged[0].code if logged else None,
+            expected=MessageCode.PREPAYMENT,
+        )
+        record = case.sent()
+        self._judge.check(
+            "C3-S1.07",
+            "the message has gone to the meter",
+            system="ADCS",
+            claim=record is not None and record.first_sent_at is not None,
+            expected=True,
+        )
+        self._judge.settle()
+
+    @keyword
+    def meter_energises_the_service_and_returns_a_receipt(self) -> None:
+        """C3-S1.08: the switch is closed and current flows; the message is logged; its receipt is there (C3-MSG-08)."""
+        case = self._case
+        case.until_receipt(case.message_id, 60)
+        status = case.meter.service()
+        self._judge.check(
+            "C3-S1.08",
+            "the service is energised",
+            system="Meter",
+            claim=Witness.claim(status.switch is Switch.CLOSED and status.energised, "service switch"),
+            measure=case.service.flows(),
+            predict=case.service.should_flow(),
+            expected=True,
+            instrument_could_tell=True,
+        )
+        case.bench.record_readings()
+        receipt = case.receipt()
+        predicted = [r.status for r in case.model.receipts() if r.message_id == case.message_id]
+        self._judge.check(
+            "C3-S1.08",
+            "the receipt says processed",
+            system="Meter",
+            claim=None if receipt is None else receipt.status,
+            predict=case.predict(predicted[0] if predicted else None),
+            expected=ReceiptStatus.PROCESSED,
+        )
+        logged = case.logged(EventCode.MESSAGE_RECEIVED, case.message_id)
+        self._judge.check("C3-S1.08", "the message is logged", system="Meter", claim=logged is not None, expected=True)
+        self._judge.check(
+            "C3-MSG-08",
+            "the meter has the energy credit of the statement",
+            system="ADCS",
+            claim=case.meter.account().credit_wh,
+            expected=case.statement().credit_wh,
+            unit="Wh",
+        )
+        record = case.sent()
+        self._judge.fields(
+            "C3-MSG-08",
+            "the message to the meter",
+            system="ADCS",
+            required=("credit_wh", "balance_cents", "price_millicents_per_kwh", "at_zero"),
+            claim=None if record is None else record.message,
+        )
+        self._judge.settle()
+
+    @keyword
+    def adcs_passes_the_receipt_to_the_mdms(self) -> None:
+        """C3-S1.09: the MDMS has got it."""
+        case = self._case
+        got = [p for p in case.held("receipt") if p.value.message_id == case.message_id and case.message_id]
+        self._judge.check("C3-S1.09", "the MDMS has got the receipt", system="ADCS", claim=bool(got), expected=True)
+        self._judge.settle()
+
+    @keyword
+    def mdms_makes_the_receipt_available(self) -> None:
+        """C3-S1.10: the CSS and others can read it, and it bears what a receipt bears (C3-MSG-10)."""
+        case = self._case
+        receipts = [p.value for p in case.ask(case.mdms.receipts, case.meter_id)]
+        own = [r for r in receipts if r.message_id == case.message_id and case.message_id]
+        self._judge.check("C3-S1.10", "the receipt is available", system="MDMS", claim=bool(own), expected=True)
+        latest = receipts[-1] if receipts else None
+        self._judge.fields(
+            "C3-MSG-10",
+            "the receipt as it reached the CSS",
+            system="Meter",
+            required=("message_id", "status", "completed_at"),
+            claim=None if latest is None else {**vars(latest), "message_id": latest.message_id or None},
+        )
+        self._judge.settle()
+
+    @keyword
+    def representative_acknowledges_the_confirmation(self) -> None:
+        """C3-S1.11: seen in the CSS, and acknowledged."""
+        case = self._case
+        confirmation = case.ask(case.css.confirmation, case.payment_id)
+        receipt = None if confirmation is None else confirmation.receipt
+        self._judge.check(
+            "C3-S1.11",
+            "the confirmation rests on the meter's receipt",
+            system="CSS",
+            claim=None if receipt is None else receipt.message_id,
+            expected=case.message_id,
+        )
+        acknowledged = None
+        with suppress(NotAccepted):
+            acknowledged = case.ask(case.css.acknowledge, case.payment_id, representative="desk 1")
+        self._judge.check(
+            "C3-S1.11",
+            "the representative acknowledges it",
+            system="CSS",
+            claim=None if acknowledged is None else acknowledged.acknowledged_by,
+            expected="desk 1",
+        )
+        self._judge.settle()
+
+    @keyword
+    def meter_and_account_page_show_the_account(self) -> None:
+        """C3-S1.12: the meter's display (C3-MSG-12), and the customer's account page (C3-MSG-11)."""
+        case = self._case
+        shown = case.shown()
+        self._judge.check(
+            "C3-S1.12",
+            "the display shows the balance",
+            system="Meter",
+            claim=shown.get(DisplayCode.BALANCE),
+            predict=case.should_show(DisplayCode.BALANCE),
+            expected=f"${case.statement().balance_cents / 100:.2f}",
+        )
+        self._judge.fields(
+            "C3-MSG-12",
+            "balance, energy and time left on the meter's display",
+            system="Meter",
+            required=("BALANCE", "CREDIT", "TIME_LEFT"),
+            claim={code.name: text for code, text in shown.items()},
+        )
+        page = case.ask(case.css.account_page, case.account.number)
+        self._judge.check(
+            "C3-S1.12",
+            "the account page shows the balance",
+            system="Website",
+            claim=page.balance_cents,
+            expected=case.balance_cents(),
+            unit="cent",
+        )
+        self._judge.fields(
+            "C3-S1.12",
+            "the account page shows energy, time left and when updated",
+            system="Website",
+            required=("credit_wh", "time_left", "updated_at"),
+            claim=page,
+        )
+        usage: dict[str, Any] = {n: getattr(page, n) or None for n in ("daily_average_wh", "days", "intervals")}
+        self._judge.fields(
+            "C3-MSG-11", "daily average and history", system="Website", required=tuple(usage), claim=usage
+        )
+        self._judge.settle()
+
+    @keyword
+    def display_device_shows_the_account(self) -> None:
+        """C3-S1.13: where one is fitted."""
+        if self._judge.applicable("C3-S1.13", "display_device", system="Meter"):
+            raise RuntimeError("the PICS declare a display device, and this bench has none to look at")
+
+
+def _own(rows: Any, payment_id: str) -> Any:
+    """The row of a payment, None where there is none."""
+    found = [row for row in rows if row.payment_id == payment_id]
+    return found[0] if found else None

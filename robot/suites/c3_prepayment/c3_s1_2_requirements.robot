@@ -1,0 +1,105 @@
+*** Settings ***
+Documentation       C3: the requirements that scenario 1 carries, one test each.
+Library             ../../keywords/prepayment_requirements.py
+Test Setup          The Site Is Provisioned
+
+
+*** Variables ***
+# "Immediately" and "on receipt": no waiting for a cycle or a batch.
+${AT ONCE}          1 second
+
+
+*** Test Cases ***
+The Meter Displays The Prepayment Account
+    [Tags]    C3-FR-01
+    The Customer Has Prepaid    4200
+    Display Shows Balance Energy Time Left And Update
+
+The Meter Logs Messages With Its Own Time And Their Code
+    [Tags]    C3-FR-05
+    The Meters Clock Is Ahead By    90 seconds
+    Meter Logs A Message With Its Own Time And Code    TEXT    text=Planned work on Tuesday
+    Meter Logs A Message With Its Own Time And Code    CONNECT
+
+The ADCS Passes Everything On To The MDMS
+    [Tags]    C3-FR-12
+    The Customer Has Prepaid    1500
+    The Head End Sends    TEST
+    Bench Time Passes    70 minutes
+    The Head End Collects
+    ADCS Has Passed On Everything Of The Meter
+
+The Meter Returns A Receipt
+    [Tags]    C3-FR-15
+    The Customer Prepays While The Analyzer Watches    1500
+    Receipt Names Message Meter And Completion
+
+The Meter Records Interval Usage
+    [Tags]    C3-FR-19
+    The Head End Sends    CONNECT
+    Meter Records The Energy Of An Hour In Intervals
+
+The ADCS Logs Every Transaction
+    [Tags]    C3-FR-25
+    The Head End Sends    CONNECT
+    The Head End Sends    LIMIT    limit_w=${5000}
+    The Head End Sends    RESTORE
+    The Head End Sends    TEXT    text=Thank you
+    The Head End Sends    DISCONNECT
+    The Head End Schedules An Event
+    ADCS Has Logged Every Message And Receipt
+
+The Meter Logs Every Transaction
+    [Tags]    C3-FR-26
+    The Head End Sends    CONNECT
+    The Head End Sends    LIMIT    limit_w=${5000}
+    The Head End Sends    RESTORE
+    The Head End Sends    TEXT    text=Thank you
+    The Head End Sends    DISCONNECT
+    The Head End Schedules An Event
+    Meter Has Logged Every Message And Receipt
+
+The MDMS Makes Meter Data Available
+    [Tags]    C3-FR-31
+    The Customer Has Prepaid    1500
+    The Head End Sends    TEST
+    The Head End Schedules An Event
+    Bench Time Passes    70 minutes
+    The Head End Collects
+    MDMS Makes Everything Available
+
+The ADCS Processes Requests Of Other Systems
+    [Tags]    C3-FR-32
+    ADCS Receives Logs And Processes    CONNECT
+    ADCS Receives Logs And Processes    LIMIT    limit_w=${5000}
+    ADCS Receives Logs And Processes    DISCONNECT
+    ADCS Receives Logs And Processes    SCHEDULE
+    ADCS Receives Logs And Processes    TEST
+
+Commands Are Executed In Time
+    [Tags]    C3-NFR-02
+    Command Is Executed In Time    CONNECT
+    Command Is Executed In Time    DISCONNECT
+    The Head End Sends    CONNECT
+    Command Is Executed In Time    LIMIT    limit_w=${300}
+    Command Is Executed In Time    RESTORE
+    Load Stays On Without A Limit    30 seconds
+
+The ADCS Passes Receipts On At Once
+    [Tags]    C3-NFR-06
+    The Customer Has Prepaid    1500
+    ADCS Passes Receipt To MDMS Within    ${AT ONCE}
+
+The MDMS Makes Data Available At Once
+    [Tags]    C3-NFR-07
+    The Customer Has Prepaid    1500
+    MDMS Makes Data Available Within    ${AT ONCE}
+
+The Balance Is Replenished By Payments Never At The Meter
+    [Tags]    C3-BR-01
+    Every Payment Option Is Taken    1500
+    Meter Takes No Payment    1000
+
+A Minimum Payment Applies
+    [Tags]    C3-BR-02
+    Payments Below The Minimum Are Refused

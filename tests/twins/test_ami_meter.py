@@ -1,0 +1,866 @@
+"""The AMI meter's behaviour, rule by rule, and what each seeded defect shows of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from drivers.errors import LinkLost, NotSupported, OutOfRange, Refused
+from drivers.roles import (
+    AtZero,
+    Billing,
+    DisplayCode,
+    EventCode,
+    LogEntry,
+    MessageCode,
+    Meter,
+    MeterMessage,
+    ReceiptStatus,
+    Switch,
+)
+from tests.conftest import LoopThread
+from twins import defects, models
+from twins.clock import SteppedClock
+from twins.meters.ami_meter import MODEL, AmiMeter, AmiMeterOptions, build, default_site
+from twins.meters.service import first_excess
+from twins.wiring import Load, Site, Source, Tap, single_phase, three_phase
+
+START = datetime(2026, 1, 5, 8, 0, tzinfo=UTC)
+
+
+class Home:
+    """A meter in its default site, on a stepped clock: split phase, 240 V, 5 A behind the switch."""
+
+    def __init__(self, loop: LoopThread, *names: str, begin: datetime = START, seed: int = 7, **options: Any) -> None:
+        self.loop = loop
+        self.clock = loop.call(SteppedClock, begin)
+        self.site = Site(self.clock)
+        wiring = default_site(self.site)
+        self.meter = loop.call(
+            build,
+            self.clock,
+            self.site,
+            name="meter",
+            options=AmiMeterOptions.model_validate(wiring.model_dump() | options),
+            seed=seed,
+            defects=frozenset(names),
+        )
+        source, load = self.site.nodes["source"], self.site.nodes["load"]
+        assert isinstance(source, Source)
+        assert isinstance(load, Load)
+        self.source, self.load = source, load
+
+    def after(self, seconds: float) -> AmiMeter:
+        self.loop.run(self.clock.advance(seconds))
+        return self.meter
+
+    def supply(self, on: bool) -> None:
+        self.loop.call(self.source.set, on=on)
+
+    def draw(self, watts: float) -> None:
+        self.loop.call(self.load.set, kind="power", value=watts)
+
+    def send(self, code: MessageCode, number: int = 1, **fields: Any) -> None:
+        self.loop.call(self.meter.send, message(code, number, self.clock.now(), **fields))
+
+    def statuses(self) -> list[ReceiptStatus]:
+        return [r.status for r in self.meter.receipts()]
+
+    def events(self, *codes: EventCode) -> list[LogEntry]:
+        return [e for e in self.meter.log() if not codes or e.event in codes]
+
+    def shows(self, code: DisplayCode) -> str | None:
+        return next((line.text for line in self.meter.display() if line.code is code), None)
+
+
+def message(code: MessageCode, number: int, issued_at: datetime, **fields: Any) -> MeterMessage:
+    if code is MessageCode.PREPAYMENT:
+        fields = {
+            "balance_cents": 2500,
+            "credit_wh": 116_300,
+            "price_millicents_per_kwh": 21_500,
+            "time_left": timedelta(days=3, hours=4, minutes=5, seconds=59),
+            "zero_at": issued_at + timedelta(days=3),
+            "at_zero": AtZero.DISCONNECT,
+        } | fields
+    return MeterMessage(number, code, issued_at, **fields)
+
+
+Make = Callable[..., Home]
+
+
+@pytest.fixture
+def home(site_loop: LoopThread) -> Iterator[Make]:
+    made: list[Home] = []
+
+    def make(*names: str, **options: Any) -> Home:
+        made.append(Home(site_loop, *names, **options))
+        return made[-1]
+
+    yield make
+    for each in made:
+        site_loop.run(each.clock.close())
+
+
+def test_it_is_a_meter_and_says_who_it_is(home: Make) -> None:
+    meter = home().meter
+    assert isinstance(meter, Meter)
+    assert models.find("ami-meter") is MODEL
+    assert (meter.identify().manufacturer, meter.identify().model) == ("TWBN", "AMI-CL20")
+    assert meter.meter_id() == "TB-000001"
+
+
+# --- Clock and registers ---------------------------------------------------------------------------------------------
+
+
+def test_the_clock_keeps_its_own_time(home: Make) -> None:
+    h = home(clock_offset_s=-5, clock_drift_ppm=100)
+    assert h.meter.clock() == START - timedelta(seconds=5)
+    assert h.after(10_000).clock() == START + timedelta(seconds=10_000 - 5 + 1)
+    h.loop.call(h.meter.set_clock, START)
+    assert h.meter.clock() == START
+    assert h.events(EventCode.CLOCK_SET)[0].at == START
+
+
+def test_registers_follow_the_energy_within_the_class_and_differ_from_unit_to_unit(home: Make) -> None:
+    ratios = []
+    for seed in range(12):
+        h = home(seed=seed, class_percent=0.2)
+        ratios.append(h.after(3600).reading().delivered_wh / h.site.tap("line side").energy().delivered_wh)
+    assert all(abs(r - 1) < 0.002 for r in ratios)
+    assert len(set(ratios)) == len(ratios)
+    assert max(abs(r - 1) for r in ratios) > 0.0002
+    exact = home(class_percent=0).after(3600).reading()
+    assert exact.delivered_wh == pytest.approx(1200, rel=1e-12)
+    assert (exact.voltage_v, exact.current_a, exact.power_w, exact.frequency_hz) == pytest.approx((240, 5, 1200, 60))
+
+
+def test_energy_fed_back_counts_in_the_received_register(home: Make) -> None:
+    h = home(class_percent=0)
+    h.draw(-2400)
+    reading = h.after(1800).reading()
+    assert (reading.delivered_wh, reading.received_wh, reading.power_w) == pytest.approx((0, 1200, -2400))
+
+
+def test_a_single_phase_and_a_three_phase_service_are_read_to_neutral(home: Make, site_loop: LoopThread) -> None:
+    for volts, power in ((single_phase(240.0), 1200.0), (three_phase(240.0), 3600.0)):
+        clock = site_loop.call(SteppedClock)
+        site = Site(clock)
+        source, tap = Source(site, "source", volts, 60.0), Tap(site, "tap")
+        source.feeds(tap)
+        tap.feeds(*(Load(site, f"load {k}", "current", 5.0, legs=(k,)) for k in range(len(volts))))
+        options = AmiMeterOptions(tap="tap", class_percent=0)
+        reading = site_loop.call(build, clock, site, name="m", options=options).reading()
+        assert (reading.voltage_v, reading.current_a, reading.power_w) == pytest.approx((240, 5, power))
+
+
+# --- Intervals -------------------------------------------------------------------------------------------------------
+
+
+def test_intervals_are_aligned_to_the_hour_and_the_first_one_is_partial(home: Make) -> None:
+    h = home(begin=START + timedelta(minutes=20), class_percent=0)
+    first, second = h.after(100 * 60).intervals()
+    assert (first.ends_at, first.complete, first.energy_wh) == (START + timedelta(hours=1), False, pytest.approx(800))
+    assert (second.ends_at, second.complete) == (START + timedelta(hours=2), True)
+    assert (second.energy_wh, second.length) == (pytest.approx(1200), timedelta(hours=1))
+    assert h.meter.intervals(first.ends_at) == (second,)
+    assert h.meter.intervals(second.ends_at) == ()
+
+
+def test_intervals_go_by_the_meters_own_clock(home: Make) -> None:
+    h = home(clock_offset_s=600, clock_drift_ppm=50)
+    assert h.after(2999).intervals() == ()
+    assert [i.ends_at for i in h.after(1).intervals()] == [START + timedelta(hours=1)]
+
+
+def test_a_change_of_load_at_the_boundary_belongs_to_the_next_interval(home: Make) -> None:
+    h = home(class_percent=0)
+    h.after(3600)
+    h.draw(0)
+    assert [i.energy_wh for i in h.after(3600).intervals()] == pytest.approx([1200, 0])
+
+
+def test_setting_the_clock_over_a_boundary_makes_both_intervals_partial_and_loses_no_energy(home: Make) -> None:
+    h = home(class_percent=0)
+    h.after(1800)
+    h.loop.call(h.meter.set_clock, START + timedelta(minutes=80))
+    h.after(3600)
+    stored = h.meter.intervals()
+    assert [(i.ends_at - START, i.complete) for i in stored] == [
+        (timedelta(hours=1), False),
+        (timedelta(hours=2), False),
+    ]
+    assert [i.energy_wh for i in stored] == pytest.approx([600, 800])
+
+
+def test_an_hour_lived_twice_is_stored_once_with_all_its_energy(home: Make) -> None:
+    h = home(class_percent=0)
+    h.after(3660)
+    h.loop.call(h.meter.set_clock, START + timedelta(minutes=30))
+    stored = h.after(1800).intervals()
+    assert [(i.ends_at - START, i.complete) for i in stored[:2]] == [
+        (timedelta(hours=1), False),
+        (timedelta(hours=2), False),
+    ]
+    assert sum(i.energy_wh for i in stored) == pytest.approx(1200 * 91 / 60)
+
+
+def test_a_small_correction_inside_an_interval_leaves_it_complete(home: Make) -> None:
+    h = home()
+    h.after(600)
+    h.loop.call(h.meter.set_clock, h.clock.now() + timedelta(milliseconds=300))
+    assert [i.complete for i in h.after(3600).intervals()] == [True]
+    h.loop.call(h.meter.set_clock, h.clock.now() + timedelta(seconds=5))
+    assert [i.complete for i in h.after(3600).intervals()] == [True, False]
+
+
+def test_the_interval_can_be_changed_to_a_divisor_of_an_hour(home: Make) -> None:
+    h = home(class_percent=0)
+    h.after(600)
+    h.loop.call(h.meter.set_interval, timedelta(minutes=15))
+    stored = h.after(35 * 60).intervals()
+    assert [((i.ends_at - START).seconds // 60, i.complete) for i in stored] == [
+        (10, False),
+        (15, False),
+        (30, True),
+        (45, True),
+    ]
+    assert sum(i.energy_wh for i in stored) == pytest.approx(900)
+    for wrong in (timedelta(minutes=7), timedelta(hours=2), timedelta(seconds=90), timedelta(0)):
+        with pytest.raises(OutOfRange):
+            h.loop.call(h.meter.set_interval, wrong)
+
+
+def test_the_ring_of_intervals_keeps_the_newest(home: Make) -> None:
+    h = home(interval_capacity=3)
+    assert [i.ends_at for i in h.after(5 * 3600).intervals()] == [START + timedelta(hours=n) for n in (3, 4, 5)]
+
+
+# --- Supply ----------------------------------------------------------------------------------------------------------
+
+
+def test_without_supply_the_meter_is_dead_and_its_intervals_partial(home: Make) -> None:
+    h = home(class_percent=0)
+    h.after(1800)
+    h.supply(False)
+    assert not h.meter.answers
+    assert h.meter.display() == ()
+    with pytest.raises(LinkLost, match="no line voltage"):
+        h.loop.call(h.meter.connect)
+    with pytest.raises(LinkLost):
+        h.send(MessageCode.TEST)
+    h.after(2 * 3600)
+    h.supply(True)
+    assert h.meter.answers
+    ups = h.events(EventCode.POWER_UP)
+    assert [e.at for e in ups] == [START, START + timedelta(hours=2.5)]
+    stored = h.after(5400).intervals()
+    assert [i.complete for i in stored] == [False, False, False, True]
+    assert [i.energy_wh for i in stored] == pytest.approx([600, 0, 600, 1200])
+
+
+def test_a_message_in_work_when_the_supply_fails_is_processed_when_it_is_back(home: Make) -> None:
+    h = home()
+    h.send(MessageCode.PREPAYMENT)
+    h.after(0.2)
+    h.supply(False)
+    h.after(10)
+    assert h.statuses() == []
+    h.supply(True)
+    h.after(0.5)
+    assert h.statuses() == [ReceiptStatus.PROCESSED]
+
+
+def test_a_reclose_and_an_event_that_fell_due_without_supply_happen_when_it_is_back(home: Make) -> None:
+    h = home()
+    h.loop.call(h.meter.limit, 1000)
+    h.after(10)
+    assert h.meter.service().switch is Switch.TRIPPED
+    h.supply(False)
+    h.after(600)
+    assert h.meter.service().switch is Switch.TRIPPED
+    h.supply(True)
+    assert h.after(0).service().switch is Switch.CLOSED
+
+
+# --- Service switch and demand limit ---------------------------------------------------------------------------------
+
+
+def test_connect_and_disconnect_move_the_switch_and_the_load_side_tells(home: Make) -> None:
+    h = home()
+    h.loop.call(h.meter.disconnect)
+    off = h.meter.service()
+    assert (off.switch, off.energised, off.load_side_voltage_v, off.load_side_current_a) == (Switch.OPEN, False, 0, 0)
+    assert h.shows(DisplayCode.SERVICE) == "OFF"
+    h.loop.call(h.meter.connect)
+    on = h.meter.service()
+    assert (on.switch, on.energised) == (Switch.CLOSED, True)
+    assert (on.load_side_voltage_v, on.load_side_current_a) == pytest.approx((240, 5))
+    assert [e.event for e in h.events()[1:]] == [EventCode.SWITCH_OPENED, EventCode.SWITCH_CLOSED]
+
+
+def test_a_limit_trips_on_the_mean_over_its_window(home: Make) -> None:
+    h = home(class_percent=0, limit_window_s=10)
+    h.draw(500)
+    h.loop.call(h.meter.limit, 1000)
+    h.after(60)
+    h.draw(2500)  # the mean of ten seconds reaches 1000 W 2.5 s later
+    assert h.after(2.4).service().switch is Switch.CLOSED
+    assert h.after(0.2).service().switch is Switch.TRIPPED
+    assert h.shows(DisplayCode.SERVICE) == "TRIPPED"
+
+
+def test_a_short_peak_does_not_trip(home: Make) -> None:
+    h = home(class_percent=0, limit_window_s=10)
+    h.draw(500)
+    h.loop.call(h.meter.limit, 1000)
+    h.after(60)
+    h.draw(2500)
+    h.after(2)
+    h.draw(500)
+    assert h.after(600).service().switch is Switch.CLOSED
+
+
+def test_a_load_at_the_limit_does_not_trip(home: Make) -> None:
+    h = home(class_percent=0)
+    h.draw(1000)
+    h.loop.call(h.meter.limit, 1000)
+    assert h.after(3600).service().switch is Switch.CLOSED
+
+
+def test_after_a_trip_it_recloses_once_two_minutes_later_and_never_again(home: Make) -> None:
+    h = home(limit_window_s=10)
+    h.loop.call(h.meter.limit, 1000)
+    h.after(24 * 3600)
+    kinds = [e.event for e in h.events(EventCode.LIMIT_TRIPPED, EventCode.RECLOSED)]
+    assert kinds == [EventCode.LIMIT_TRIPPED, EventCode.RECLOSED, EventCode.LIMIT_TRIPPED]
+    trip, reclosed = h.events(EventCode.LIMIT_TRIPPED, EventCode.RECLOSED)[:2]
+    assert reclosed.at - trip.at == timedelta(seconds=120)
+    assert h.meter.service().switch is Switch.TRIPPED
+
+
+def test_the_button_recloses_any_time_keeps_the_limit_and_does_not_arm_the_reclose(home: Make) -> None:
+    h = home()
+    h.loop.call(h.meter.limit, 1000)
+    h.after(200)  # tripped, re-closed, tripped for good
+    h.loop.call(h.meter.press, "reclose")
+    assert h.meter.service().switch is Switch.CLOSED
+    assert h.meter.service().limit_w == 1000
+    h.after(3600)
+    assert h.meter.service().switch is Switch.TRIPPED
+    assert len(h.events(EventCode.RECLOSED)) == 1
+    assert len(h.events(EventCode.MANUAL_RECLOSE)) == 1
+
+
+def test_the_button_takes_the_place_of_the_automatic_reclose_it_forestalls(home: Make) -> None:
+    h = home()
+    h.loop.call(h.meter.limit, 1000)
+    h.after(30)
+    h.loop.call(h.meter.press, "reclose")
+    h.after(3600)
+    assert h.events(EventCode.RECLOSED) == []
+    assert h.meter.service().switch is Switch.TRIPPED
+
+
+def test_a_new_limit_arms_the_reclose_again_but_connect_does_not(home: Make) -> None:
+    h = home()
+    h.loop.call(h.meter.limit, 1000)
+    h.after(3600)
+    h.loop.call(h.meter.connect)
+    h.after(3600)
+    assert len(h.events(EventCode.RECLOSED)) == 1
+    h.loop.call(h.meter.limit, 800)
+    h.loop.call(h.meter.connect)
+    h.after(3600)
+    assert len(h.events(EventCode.RECLOSED)) == 2
+
+
+def test_the_button_does_not_close_a_switch_that_the_utility_opened(home: Make) -> None:
+    h = home()
+    h.loop.call(h.meter.disconnect)
+    h.loop.call(h.meter.press, "reclose")
+    assert h.meter.service().switch is Switch.OPEN
+
+
+def test_a_disconnect_after_a_trip_takes_the_reclose_back(home: Make) -> None:
+    h = home()
+    h.loop.call(h.meter.limit, 1000)
+    h.after(60)
+    h.loop.call(h.meter.disconnect)
+    assert h.after(3600).service().switch is Switch.OPEN
+
+
+def test_ending_the_limit_closes_a_tripped_switch(home: Make) -> None:
+    h = home()
+    h.loop.call(h.meter.limit, 1000)
+    h.after(3600)
+    h.loop.call(h.meter.limit, None)
+    assert (h.meter.service().switch, h.meter.service().limit_w) == (Switch.CLOSED, None)
+    assert h.after(3600).service().switch is Switch.CLOSED
+
+
+def test_first_excess_finds_the_moment() -> None:
+    assert first_excess([(0, 2000)], 0, 10, 1000) == 10
+    assert first_excess([(0, 900)], 0, 10, 1000) is None
+    assert first_excess([(0, 0), (20, 2000)], 20, 10, 1000) == pytest.approx(25)
+    # The pulse is over and power at the limit; the mean still rises while the quiet time leaves the window.
+    assert first_excess([(0, 0), (20, 1900), (25, 1000)], 25, 10, 1000) == pytest.approx(25.5)
+    assert first_excess([(0, 0), (20, 1900), (25, 0)], 25, 10, 1000) is None
+
+
+def test_a_meter_without_a_switch_refuses_what_needs_one(site_loop: LoopThread) -> None:
+    clock = site_loop.call(SteppedClock)
+    site = Site(clock)
+    default_site(site)
+    options = AmiMeterOptions(tap="line side")
+    meter = site_loop.call(build, clock, site, name="meter", options=options)
+    assert (meter.service().switch, meter.service().energised) == (Switch.NONE, True)
+    for act in (meter.connect, meter.disconnect, lambda: meter.limit(1000)):
+        with pytest.raises(NotSupported, match="no service switch"):
+            site_loop.call(act)
+    for n, code in enumerate((MessageCode.CONNECT, MessageCode.DISCONNECT, MessageCode.LIMIT, MessageCode.RESTORE), 1):
+        site_loop.call(meter.send, message(code, n, clock.now(), limit_w=1000))
+    site_loop.call(meter.send, message(MessageCode.PREPAYMENT, 9, clock.now()))
+    site_loop.run(clock.advance(5))
+    assert [r.status for r in meter.receipts()] == [ReceiptStatus.REFUSED] * 4 + [ReceiptStatus.PROCESSED]
+
+
+# --- Messages and receipts -------------------------------------------------------------------------------------------
+
+
+def test_a_prepayment_sets_the_account_energises_and_is_receipted(home: Make) -> None:
+    h = home(clock_offset_s=2)
+    h.loop.call(h.meter.disconnect)
+    h.after(100)
+    h.send(MessageCode.PREPAYMENT, 77)
+    assert h.meter.receipts() == ()
+    assert h.meter.service().switch is Switch.OPEN
+    h.after(0.5)
+    account = h.meter.account()
+    assert (account.balance_cents, account.credit_wh, account.billing) == (2500, 116_300, Billing.PREPAID)
+    assert (account.at_zero, account.last_message_id) == (AtZero.DISCONNECT, 77)
+    done = START + timedelta(seconds=102.5)
+    assert account.updated_at == done
+    assert h.meter.service().energised
+    (receipt,) = h.meter.receipts()
+    assert (receipt.sequence, receipt.message_id, receipt.code) == (1, 77, MessageCode.PREPAYMENT)
+    assert (receipt.meter_id, receipt.status, receipt.completed_at) == ("TB-000001", ReceiptStatus.PROCESSED, done)
+    received, sent = h.events(EventCode.MESSAGE_RECEIVED, EventCode.RECEIPT_SENT)
+    assert (received.argument, received.message_code) == (77, MessageCode.PREPAYMENT)
+    assert received.at == START + timedelta(seconds=102)
+    assert (sent.argument, sent.at) == (77, done)
+
+
+def test_a_message_id_is_carried_out_once(home: Make) -> None:
+    h = home()
+    h.send(MessageCode.DISCONNECT, 5)
+    h.after(1)
+    h.loop.call(h.meter.connect)
+    h.send(MessageCode.DISCONNECT, 5)
+    h.after(1)
+    assert h.statuses() == [ReceiptStatus.PROCESSED, ReceiptStatus.DUPLICATE]
+    assert h.meter.service().switch is Switch.CLOSED
+
+
+def test_a_message_that_was_refused_may_be_sent_again(home: Make) -> None:
+    h = home()
+    h.send(MessageCode.CANCEL_SCHEDULE, 5, event_id=9)
+    h.after(1)
+    schedule(h, 6, 9, 2, 3)
+    h.after(1)
+    h.send(MessageCode.CANCEL_SCHEDULE, 5, event_id=9)
+    h.after(1)
+    assert h.statuses() == [ReceiptStatus.REFUSED, ReceiptStatus.PROCESSED, ReceiptStatus.PROCESSED]
+
+
+def test_the_most_urgent_message_goes_first_but_none_is_interrupted(home: Make) -> None:
+    h = home(processing_s=1.0)
+    for number, priority in ((1, 9), (2, 7), (3, 0), (4, 7)):
+        h.send(MessageCode.TEST, number, priority=priority)
+    h.after(10)
+    assert [r.message_id for r in h.meter.receipts()] == [1, 3, 2, 4]
+
+
+def test_the_utility_can_configure_priorities_by_code(home: Make) -> None:
+    h = home(priorities={"DISCONNECT": 0, "BALANCE": 9})
+    h.send(MessageCode.TEXT, 1, text="first")
+    h.send(MessageCode.BALANCE, 2, balance_cents=1, priority=0)
+    h.send(MessageCode.DISCONNECT, 3, priority=9)
+    h.after(10)
+    assert [r.message_id for r in h.meter.receipts()] == [1, 3, 2]
+
+
+@pytest.mark.parametrize(
+    ("code", "fields"),
+    [
+        (MessageCode.PREPAYMENT, {"balance_cents": None}),
+        (MessageCode.BALANCE, {}),
+        (MessageCode.LIMIT, {}),
+        (MessageCode.LIMIT, {"limit_w": 0}),
+        (MessageCode.SCHEDULE, {"event_id": 1}),
+        (MessageCode.CANCEL_SCHEDULE, {}),
+        (MessageCode.BILLING, {}),
+        (MessageCode.TEXT, {}),
+    ],
+)
+def test_a_message_without_its_fields_is_malformed_and_does_nothing(
+    home: Make, code: MessageCode, fields: dict[str, Any]
+) -> None:
+    h = home()
+    before = (h.meter.account(), h.meter.service(), h.meter.schedule())
+    h.send(code, 1, **fields)
+    h.after(1)
+    assert h.statuses() == [ReceiptStatus.MALFORMED]
+    assert (h.meter.account(), h.meter.service(), h.meter.schedule()) == before
+
+
+def test_a_full_queue_refuses(home: Make) -> None:
+    h = home(message_capacity=2)
+    for number in range(1, 4):  # one is in work, two wait
+        h.send(MessageCode.TEST, number)
+    with pytest.raises(Refused, match="full"):
+        h.send(MessageCode.TEST, 4)
+
+
+def test_rings_of_log_and_receipts_keep_the_newest_and_their_numbers(home: Make) -> None:
+    h = home(log_capacity=4, receipt_capacity=2)
+    for number in range(1, 6):
+        h.send(MessageCode.TEST, number)
+    h.after(60)
+    assert [r.sequence for r in h.meter.receipts()] == [4, 5]
+    assert [r.sequence for r in h.meter.receipts(after=4)] == [5]
+    assert h.meter.receipts(after=5) == h.meter.receipts(after=99) == ()
+    assert [e.sequence for e in h.meter.log()] == [8, 9, 10, 11]
+
+
+def test_limit_and_restore_by_message(home: Make) -> None:
+    h = home()
+    h.send(MessageCode.LIMIT, 1, limit_w=3000)
+    h.after(1)
+    assert h.shows(DisplayCode.SERVICE) == "LIMIT 3.0 kW"
+    h.send(MessageCode.RESTORE, 2)
+    h.after(1)
+    assert h.meter.service().limit_w is None
+    set_, cleared = h.events(EventCode.LIMIT_SET, EventCode.LIMIT_CLEARED)
+    assert (set_.argument, set_.message_code, cleared.message_code) == (3000, MessageCode.LIMIT, MessageCode.RESTORE)
+
+
+def test_a_test_tells_switch_and_load_side(home: Make) -> None:
+    h = home()
+    assert h.meter.test_result() is None
+    h.send(MessageCode.TEST, 12)
+    h.after(0.5)
+    result = h.meter.test_result()
+    assert result is not None
+    assert (result.message_id, result.connected, result.switch, result.energised) == (12, True, Switch.CLOSED, True)
+    assert (result.load_side_voltage_v, result.load_side_current_a) == pytest.approx((240, 5))
+    assert result.completed_at == START + timedelta(seconds=0.5)
+
+
+def test_billing_converts_at_the_intervals_end_and_the_service_stays_on(home: Make) -> None:
+    h = home(interval_min=15)
+    h.after(100)
+    h.send(MessageCode.BILLING, 1, billing=Billing.PREPAID)
+    assert h.after(799).service().billing is Billing.REGULAR
+    assert h.after(1).service().billing is Billing.PREPAID
+    assert h.meter.account().billing is Billing.PREPAID
+    assert h.events(EventCode.BILLING_CHANGED)[0].at == START + timedelta(minutes=15)
+    assert h.events(EventCode.SWITCH_OPENED) == []
+    h.send(MessageCode.BILLING, 2, billing=Billing.REGULAR)
+    assert h.after(901).service().billing is Billing.REGULAR
+
+
+def test_a_prepayment_of_a_regular_service_converts_it_at_the_intervals_end(home: Make) -> None:
+    h = home()
+    h.after(60)
+    h.send(MessageCode.PREPAYMENT)
+    assert h.after(60).service().billing is Billing.REGULAR
+    assert h.after(3480).service().billing is Billing.PREPAID
+
+
+def test_local_credit_is_refused_and_logged(home: Make) -> None:
+    h = home()
+    with pytest.raises(Refused):
+        h.loop.call(h.meter.add_credit, 500)
+    assert h.meter.account().balance_cents == 0
+    assert [e.argument for e in h.events(EventCode.REFUSED_LOCAL_CREDIT)] == [500]
+
+
+# --- Schedules -------------------------------------------------------------------------------------------------------
+
+
+def schedule(h: Home, number: int, event: int, begin_h: float, end_h: float) -> None:
+    h.send(
+        MessageCode.SCHEDULE,
+        number,
+        event_id=event,
+        starts_at=START + timedelta(hours=begin_h),
+        ends_at=START + timedelta(hours=end_h),
+        credit_wh=50_000,
+        at_zero=AtZero.LIMIT,
+    )
+
+
+def test_an_event_energises_and_gives_back_an_open_switch(home: Make) -> None:
+    h = home()
+    h.loop.call(h.meter.disconnect)
+    schedule(h, 1, 31, 2, 4)
+    h.after(7199)
+    assert [e.event_id for e in h.meter.schedule()] == [31]
+    assert h.meter.service().switch is Switch.OPEN
+    h.after(1)
+    assert h.meter.service().switch is Switch.CLOSED
+    assert h.meter.service().billing is Billing.PREPAID
+    assert (h.meter.account().credit_wh, h.meter.account().at_zero) == (50_000, AtZero.LIMIT)
+    h.after(7200)
+    assert h.meter.service().switch is Switch.OPEN
+    assert h.meter.service().billing is Billing.REGULAR
+    assert h.meter.schedule() == ()
+    started, ended = h.events(EventCode.SCHEDULE_STARTED, EventCode.SCHEDULE_ENDED)
+    assert (started.at - START, ended.at - START) == (timedelta(hours=2), timedelta(hours=4))
+    assert (started.argument, ended.argument) == (31, 31)
+
+
+def test_an_event_lifts_a_limit_and_gives_it_back(home: Make) -> None:
+    h = home()
+    h.loop.call(h.meter.limit, 2000)
+    schedule(h, 1, 31, 2, 4)
+    assert h.after(7200).service().limit_w is None
+    back = h.after(7200).service()
+    assert (back.limit_w, back.switch) == (2000, Switch.CLOSED)
+
+
+def test_overlaps_keep_the_first_and_neighbours_are_none(home: Make) -> None:
+    h = home()
+    h.loop.call(h.meter.disconnect)
+    for number, event, begin, end in ((1, 31, 2, 4), (2, 32, 3, 5), (3, 33, 4, 5), (4, 31, 8, 9), (5, 35, 1, 6)):
+        schedule(h, number, event, begin, end)
+    h.after(10)
+    good, overlap = ReceiptStatus.PROCESSED, ReceiptStatus.OVERLAP
+    assert h.statuses() == [good, overlap, good, overlap, overlap]
+    assert [e.event_id for e in h.meter.schedule()] == [31, 33]
+    assert [e.argument for e in h.events(EventCode.SCHEDULE_OVERLAP)] == [32, 31, 35]
+    h.after(4.5 * 3600)  # inside the second of two events back to back: the switch never opened between them
+    assert h.meter.service().switch is Switch.CLOSED
+    assert len(h.events(EventCode.SWITCH_OPENED)) == 1
+    assert h.after(3600).service().switch is Switch.OPEN
+
+
+def test_cancelling_drops_an_event_and_ends_a_running_one(home: Make) -> None:
+    h = home()
+    h.loop.call(h.meter.disconnect)
+    schedule(h, 1, 31, 1, 3)
+    schedule(h, 2, 32, 5, 6)
+    h.after(3700)
+    assert h.meter.service().switch is Switch.CLOSED
+    h.send(MessageCode.CANCEL_SCHEDULE, 3, event_id=31)
+    h.send(MessageCode.CANCEL_SCHEDULE, 4, event_id=32)
+    h.after(2)
+    assert h.meter.service().switch is Switch.OPEN
+    assert h.meter.schedule() == ()
+    assert h.after(7 * 3600).service().switch is Switch.OPEN
+
+
+def test_events_past_or_too_many_are_refused(home: Make) -> None:
+    h = home(schedule_capacity=1)
+    schedule(h, 1, 31, -2, -1)
+    schedule(h, 2, 32, 2, 3)
+    schedule(h, 3, 33, 4, 5)
+    h.after(5)
+    assert h.statuses() == [ReceiptStatus.REFUSED, ReceiptStatus.PROCESSED, ReceiptStatus.REFUSED]
+
+
+def test_events_go_by_the_meters_own_clock_also_when_it_is_set(home: Make) -> None:
+    h = home(clock_offset_s=-600)
+    h.loop.call(h.meter.disconnect)
+    schedule(h, 1, 31, 1, 2)
+    assert h.after(3600).service().switch is Switch.OPEN
+    h.loop.call(h.meter.set_clock, h.clock.now())
+    assert h.meter.service().switch is Switch.CLOSED
+    h.loop.call(h.meter.set_clock, START)
+    assert h.after(2 * 3600).service().switch is Switch.OPEN
+
+
+# --- Display ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_display_shows_the_account_as_it_was_sent(home: Make) -> None:
+    h = home(class_percent=0)
+    h.after(24 * 3600)
+    assert [line.code for line in h.meter.display()] == [6, 7, 8, 9]
+    h.send(MessageCode.PREPAYMENT)
+    h.send(MessageCode.TEXT, 2, text="Pague su saldo")
+    h.after(3600)
+    assert {line.code.name: line.text for line in h.meter.display()} == {
+        "BALANCE": "$25.00",
+        "CREDIT": "116.3 kWh",
+        "TIME_LEFT": "3 d 04 h 05 min",
+        "UPDATED": "2026-01-06 00:00",
+        "PRICE": "$0.2150/kWh",
+        "ENERGY": "000030.0 kWh",
+        "DEMAND": "1.200 kW",
+        "SERVICE": "ON",
+        "CLOCK": "2026-01-06 01:00",
+        "MESSAGE": "Pague su saldo",
+    }
+    h.send(MessageCode.BALANCE, 3, balance_cents=-5, credit_wh=0, time_left=timedelta(0))
+    h.after(1)
+    assert h.shows(DisplayCode.BALANCE) == "-$0.05"
+    assert h.shows(DisplayCode.TIME_LEFT) == "0 d 00 h 00 min"
+    assert h.shows(DisplayCode.CREDIT) == "0.0 kWh"
+
+
+def test_a_display_switched_off_shows_nothing(home: Make) -> None:
+    assert home(display=False).meter.display() == ()
+
+
+# --- Faults, buttons, options ----------------------------------------------------------------------------------------
+
+
+def test_faults(home: Make) -> None:
+    h = home(class_percent=0)
+    h.loop.call(h.meter.inject, "silent")
+    assert not h.meter.answers
+    h.loop.call(h.meter.inject, "silent", False)
+    assert h.meter.answers
+
+    h.loop.call(h.meter.inject, "switch_welded")
+    h.loop.call(h.meter.disconnect)
+    welded = h.meter.service()
+    assert (welded.switch, welded.energised) == (Switch.OPEN, True)
+    h.loop.call(h.meter.inject, "switch_welded", False)
+    assert not h.meter.service().energised
+
+    h.loop.call(h.meter.inject, "switch_stuck_open")
+    h.loop.call(h.meter.connect)
+    stuck = h.meter.service()
+    assert (stuck.switch, stuck.energised) == (Switch.CLOSED, False)
+    h.loop.call(h.meter.inject, "switch_stuck_open", False)
+    assert h.meter.service().energised
+
+    h.after(3600)
+    h.loop.call(h.meter.inject, "metrology_high")
+    assert h.after(3600).reading().delivered_wh == pytest.approx(1200 + 1260)
+
+    h.loop.call(h.meter.inject, "clock_stopped")
+    assert h.after(7200).clock() == START + timedelta(hours=2)
+    assert len(h.meter.intervals()) == 2
+    h.loop.call(h.meter.inject, "clock_stopped", False)
+    assert h.after(60).clock() == START + timedelta(hours=2, minutes=1)
+
+    with pytest.raises(ValueError, match="faults are"):
+        h.loop.call(h.meter.inject, "haunted")
+    with pytest.raises(ValueError, match="buttons are"):
+        h.loop.call(h.meter.press, "eject")
+
+
+def test_whoever_follows_hears_of_every_change(home: Make) -> None:
+    h = home()
+    heard: list[Switch] = []
+    h.meter.changed.append(lambda: heard.append(h.meter.service().switch))
+    h.loop.call(h.meter.disconnect)
+    assert heard[-1] is Switch.OPEN
+    count = len(heard)
+    h.draw(100)  # nothing flows: nothing to tell
+    assert len(heard) == count
+    h.send(MessageCode.CONNECT)
+    h.after(1)
+    assert heard[-1] is Switch.CLOSED
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"tap": "t", "colour": "red"}, "colour"),
+        ({"tap": "t", "switch": "s"}, "load_side"),
+        ({"tap": "t", "limit_w": 5}, "switch"),
+        ({"tap": "t", "interval_min": 7}, "divide an hour"),
+        ({"tap": "t", "time_zone": "Mars/Base"}, "time zone"),
+        ({"tap": "t", "priorities": {"SHOUT": 1}}, "SHOUT"),
+        ({"tap": "t", "meter_id": "x" * 21}, "20"),
+    ],
+)
+def test_wrong_options_say_what_is_wrong(options: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        AmiMeterOptions.model_validate(options)
+
+
+# --- Defects ---------------------------------------------------------------------------------------------------------
+
+
+def prepaid(h: Home) -> Home:
+    """Switched off, at a minute past the hour, then sent a prepayment whose sender's clock is a minute behind."""
+    h.loop.call(h.meter.disconnect)
+    h.after(60)
+    h.loop.call(h.meter.send, message(MessageCode.PREPAYMENT, 9, h.clock.now() - timedelta(minutes=1)))
+    h.after(5)
+    return h
+
+
+def hours(h: Home) -> list[tuple[timedelta, float]]:
+    h.loop.call(h.meter.set_interval, timedelta(minutes=30))
+    return [(i.length, round(i.energy_wh)) for i in h.after(4 * 3600).intervals()][-1:]
+
+
+def commanded(h: Home) -> tuple[object, ...]:
+    h.send(MessageCode.DISCONNECT, 1)
+    h.after(60)
+    by_message = h.meter.service().switch
+    h.after(2)
+    h.loop.call(h.meter.connect)
+    h.after(60)
+    return by_message, h.meter.service().switch
+
+
+def credited(h: Home) -> int:
+    try:
+        h.loop.call(h.meter.add_credit, 700)
+    except Refused:
+        return 0
+    return h.meter.account().balance_cents
+
+
+TELLTALES: dict[str, tuple[Callable[[Home], object], object, object]] = {
+    # defect: what to look at, what a healthy meter shows, what the defective one shows
+    "leaves_service_off": (lambda h: prepaid(h).meter.service().energised, True, False),
+    "no_receipt": (lambda h: len(prepaid(h).meter.receipts()), 1, 0),
+    "receipt_without_meter_id": (lambda h: prepaid(h).meter.receipts()[0].meter_id, "TB-000001", ""),
+    "receipt_without_message_id": (lambda h: prepaid(h).meter.receipts()[0].message_id, 9, 0),
+    "receipt_stamped_on_arrival": (
+        lambda h: (prepaid(h).meter.receipts()[0].completed_at - START).total_seconds(),
+        60.5,
+        60.0,
+    ),
+    "display_without_update_time": (lambda h: prepaid(h).shows(DisplayCode.UPDATED), "2026-01-05 00:01", None),
+    "display_keeps_old_balance": (lambda h: prepaid(h).shows(DisplayCode.BALANCE), "$25.00", "$0.00"),
+    "display_without_time_left": (lambda h: prepaid(h).shows(DisplayCode.TIME_LEFT), "3 d 04 h 05 min", None),
+    "logs_without_code": (
+        lambda h: prepaid(h).events(EventCode.MESSAGE_RECEIVED)[0].message_code,
+        MessageCode.PREPAYMENT,
+        None,
+    ),
+    "logs_senders_time": (
+        lambda h: prepaid(h).events(EventCode.MESSAGE_RECEIVED)[0].at,
+        START + timedelta(minutes=1),
+        START,
+    ),
+    "receipts_not_logged": (lambda h: len(prepaid(h).events(EventCode.RECEIPT_SENT)), 1, 0),
+    "two_hour_intervals": (hours, [(timedelta(minutes=30), 599)], [(timedelta(hours=2), 2397)]),
+    "intervals_read_low": (hours, [(timedelta(minutes=30), 599)], [(timedelta(minutes=30), 539)]),
+    "executes_late": (commanded, (Switch.OPEN, Switch.CLOSED), (Switch.CLOSED, Switch.OPEN)),
+    "takes_credit_locally": (credited, 0, 700),
+}
+
+
+def test_every_defect_of_the_meter_has_its_telltale() -> None:
+    assert set(TELLTALES) == {d.name for d in defects.CATALOGUE.values() if d.of == "ami-meter"}
+
+
+@pytest.mark.parametrize("name", TELLTALES)
+def test_a_defect_shows_and_the_healthy_meter_does_not_have_it(home: Make, name: str) -> None:
+    look, healthy, broken = TELLTALES[name]
+    assert look(home()) == healthy
+    assert look(home(name)) == broken

@@ -1,0 +1,525 @@
+"""Twin of a US AMI meter (ANSI CL20, 240 V) with a service switch and a prepayment account.
+
+It implements the role Meter directly; the interface is `docs/meter-profile.md`. Time is the bench's, seen through the
+meter's own clock. Without line voltage the meter is dead: it takes no commands, shows nothing, and answers nobody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Annotated
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from drivers.errors import LinkLost, NotSupported, OutOfRange, Refused
+from drivers.roles import (
+    Account,
+    DisplayItem,
+    EventCode,
+    Identity,
+    Interval,
+    LogEntry,
+    MessageCode,
+    Meter,
+    MeterMessage,
+    MeterReading,
+    MeterTestResult,
+    Receipt,
+    ScheduledEvent,
+    ServiceStatus,
+    Switch,
+)
+from drivers.wire.meter_profile import Config, Counters, DemandLimit, Feature, NumberedInterval, Profile
+from twins.clock import Clock
+from twins.faces.stream import Face, SerialLine, TcpServer
+from twins.meters import display
+from twins.meters.c12_face import C1218Session
+from twins.meters.inbox import Inbox
+from twins.meters.logbook import Logbook
+from twins.meters.prepayment import Prepayment
+from twins.meters.recorder import Metrology, Recorder, present
+from twins.meters.service import Service
+from twins.meters.timekeeping import OwnClock
+from twins.models import LineOptions, Model
+from twins.wiring import Contact, Load, Site, Source, Tap, split_phase
+
+_LATE_S = 61.0
+
+
+class AmiMeterOptions(BaseModel):
+    """How a meter is wired and configured. `tap`, `switch` and `load_side` are names in the site's wiring."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    tap: str
+    """Tap on the line side: what the meter is fed by and registers."""
+    switch: str | None = None
+    """Contact that is the service switch; None for a transformer-rated meter without one."""
+    load_side: str | None = None
+    """Tap behind the switch; without a switch the line side serves."""
+
+    meter_id: Annotated[str, Field(min_length=1, max_length=20, pattern=r"^[!-~]+$")] = "TB-000001"
+    serial: Annotated[str, Field(min_length=1, max_length=16, pattern=r"^[!-~]+$")] = "0000000000000001"
+    class_percent: Annotated[float, Field(ge=0, le=2)] = 0.2
+    class_current_a: Annotated[float, Field(gt=0)] = 20.0
+    rated_voltage_v: Annotated[float, Field(gt=0)] = 240.0
+    interval_min: Annotated[int, Field(ge=1, le=60)] = 60
+
+    time_zone: str = "America/Los_Angeles"
+    """IANA name; for the display alone, everything else is UTC."""
+    clock_offset_s: float = 0.0
+    clock_drift_ppm: Annotated[float, Field(ge=-1000, le=1000)] = 0.0
+    display: bool = True
+
+    processing_s: Annotated[float, Field(ge=0)] = 0.5
+    """How long the meter works on a message."""
+    priorities: dict[str, Annotated[int, Field(ge=0, le=9)]] = {}
+    """Priority by the name of a message code, before a message's own; 0 is the most urgent."""
+
+    limit_w: Annotated[int, Field(gt=0)] | None = None
+    limit_window_s: Annotated[float, Field(gt=0)] = 10.0
+    """Over how long the demand limit averages."""
+    reclose_s: Annotated[float, Field(gt=0)] = 120.0
+    """How long after a trip the switch re-closes by itself."""
+
+    reader_password: Annotated[str, Field(min_length=1, max_length=20, pattern=r"^[ -~]+$")] = "reader"
+    utility_password: Annotated[str, Field(min_length=1, max_length=20, pattern=r"^[ -~]+$")] = "utility"
+    master_password: Annotated[str, Field(min_length=1, max_length=20, pattern=r"^[ -~]+$")] = "master"
+
+    log_capacity: Annotated[int, Field(ge=1, le=65535)] = 1000
+    interval_capacity: Annotated[int, Field(ge=1, le=65535)] = 2400
+    receipt_capacity: Annotated[int, Field(ge=1, le=65535)] = 500
+    message_capacity: Annotated[int, Field(ge=1, le=1000)] = 64
+    schedule_capacity: Annotated[int, Field(ge=1, le=100)] = 16
+
+    @field_validator("time_zone")
+    @classmethod
+    def _known_zone(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError) as no:
+            raise ValueError(f"{name!r} is no time zone of the IANA database, such as America/Los_Angeles") from no
+        return name
+
+    @field_validator("interval_min")
+    @classmethod
+    def _divides_an_hour(cls, minutes: int) -> int:
+        if 60 % minutes:
+            raise ValueError(f"{minutes} min does not divide an hour; 1, 2, 3, 4, 5, 6, 10, 12, 15, 20, 30 or 60 do")
+        return minutes
+
+    @field_validator("priorities")
+    @classmethod
+    def _known_codes(cls, priorities: dict[str, int]) -> dict[str, int]:
+        unknown = sorted(set(priorities) - set(MessageCode.__members__))
+        if unknown:
+            raise ValueError(f"no message code {', '.join(unknown)}; codes are {', '.join(MessageCode.__members__)}")
+        return priorities
+
+    @model_validator(mode="after")
+    def _switch_has_two_sides(self) -> AmiMeterOptions:
+        if self.switch is not None and self.load_side is None:
+            raise ValueError("a meter with a `switch` needs `load_side`, the tap behind it")
+        if self.switch is None and self.limit_w is not None:
+            raise ValueError("a meter without a `switch` cannot hold a demand limit: leave `limit_w` out")
+        return self
+
+
+class AmiMeter:
+    """The behaviour of the meter. Reads tell what it holds even when it is dead; commands then raise LinkLost."""
+
+    MANUFACTURER = "TWBN"
+    MODEL = "AMI-CL20"
+    FIRMWARE = "1.0"
+
+    def __init__(
+        self, clock: Clock, site: Site, *, name: str, options: AmiMeterOptions, seed: int, defects: frozenset[str]
+    ) -> None:
+        self.name = name
+        self.options = options
+        self.defects = defects
+        self.changed: list[Callable[[], None]] = []
+        self._clock = clock
+        self._tap = site.tap(options.tap)
+        self._load_side = self._tap if options.load_side is None else site.tap(options.load_side)
+        contact = None if options.switch is None else site.contact(options.switch)
+        self._zone = ZoneInfo(options.time_zone)
+        self.power_ups = 0
+        """How often the meter came up: a session ends with the supply."""
+        self._silent = False
+        self._alive = False
+        self._seen: tuple[object, ...] = ()
+
+        self.own_clock = own = OwnClock(clock, options.clock_offset_s, options.clock_drift_ppm)
+        self.logbook = log = Logbook(own, options.log_capacity)
+        self._metrology = Metrology(self._tap, seed=seed, name=name, class_percent=options.class_percent)
+        two_hours = "two_hour_intervals" in defects
+        self._recorder = Recorder(
+            clock,
+            own,
+            self._metrology,
+            length=timedelta(hours=2) if two_hours else timedelta(minutes=options.interval_min),
+            capacity=options.interval_capacity,
+            share=0.9 if "intervals_read_low" in defects else 1.0,
+            ended=self._interval_ended,
+        )
+        self._service = Service(
+            clock,
+            contact,
+            log,
+            power_w=self._metrology.power_w,
+            window_s=options.limit_window_s,
+            reclose_s=options.reclose_s,
+            limit_w=options.limit_w,
+            changed=self._tell,
+        )
+        self._prepayment = Prepayment(
+            clock,
+            own,
+            log,
+            self._service,
+            self._recorder,
+            room=options.schedule_capacity,
+            test=self._test,
+            changed=self._tell,
+            defects=defects,
+        )
+        self._inbox = Inbox(
+            clock,
+            own,
+            log,
+            meter_id=options.meter_id,
+            processing_s=options.processing_s,
+            priorities={MessageCode[code]: priority for code, priority in options.priorities.items()},
+            room=options.message_capacity,
+            capacity=options.receipt_capacity,
+            carry_out=self._prepayment.carry_out,
+            changed=self._tell,
+            defects=defects,
+        )
+        site.changed.append(self._sense)
+        self._sense()
+
+    # --- The role ----------------------------------------------------------------------------------------------------
+
+    def identify(self) -> Identity:
+        """Manufacturer, model, serial number and firmware as in table 1."""
+        return Identity(self.MANUFACTURER, self.MODEL, self.options.serial, self.FIRMWARE)
+
+    def meter_id(self) -> str:
+        """The device id of table 5."""
+        return self.options.meter_id
+
+    def clock(self) -> datetime:
+        """The meter's own clock, UTC."""
+        return self.own_clock.now()
+
+    def set_clock(self, when: datetime) -> None:
+        """Set the meter's own clock; the running interval becomes a partial one."""
+        self._expect_alive("set the clock")
+        if when.tzinfo is None:
+            raise OutOfRange(f"{self.name}: set the clock to {when}: the time needs a zone")
+        jump = self.own_clock.set(when)
+        self.logbook.write(EventCode.CLOCK_SET)
+        self._recorder.clock_jumped(jump)
+        self._prepayment.due()
+        self._tell()
+
+    def set_interval(self, length: timedelta) -> None:
+        """Set the recording interval: whole minutes that divide an hour; OutOfRange otherwise."""
+        self._expect_alive("set the interval")
+        minutes, rest = divmod(length, timedelta(minutes=1))
+        if rest or not 1 <= minutes <= 60 or 60 % minutes:
+            raise OutOfRange(f"{self.name}: interval of {length}: whole minutes that divide an hour, at most 60")
+        if "two_hour_intervals" not in self.defects:
+            self._recorder.set_length(length)
+        self._tell()
+
+    def reading(self) -> MeterReading:
+        """Registers and present values."""
+        return self._metrology.reading()
+
+    def service(self) -> ServiceStatus:
+        """Switch, load side, demand limit, billing."""
+        volts, amps, _, _ = present(self._load_side.state())
+        return ServiceStatus(
+            switch=self._service.position,
+            energised=volts >= 0.5 * self.options.rated_voltage_v,
+            load_side_voltage_v=volts,
+            load_side_current_a=amps,
+            limit_w=self._service.limit_w,
+            billing=self._prepayment.billing,
+        )
+
+    def connect(self) -> None:
+        """Close the service switch."""
+        self._operate("connect", self._service.close)
+
+    def disconnect(self) -> None:
+        """Open the service switch."""
+        self._operate("disconnect", self._service.open)
+
+    def limit(self, watts: int | None) -> None:
+        """Set or end the demand limit."""
+        if watts is not None and not 0 < watts < 2**32:
+            raise OutOfRange(f"{self.name}: demand limit of {watts} W: above zero and below 2^32, or None to end it")
+        self._operate("limit", lambda: self._service.set_limit(watts))
+
+    def send(self, message: MeterMessage) -> None:
+        """Accept a message; Refused where the meter holds as many as it can."""
+        self._accept(message)
+
+    def receipts(self, after: int = 0) -> Sequence[Receipt]:
+        """Receipts numbered above `after`."""
+        return self._inbox.receipts.after(after)
+
+    def log(self, after: int = 0) -> Sequence[LogEntry]:
+        """Log entries numbered above `after`."""
+        return self.logbook.entries.after(after)
+
+    def intervals(self, since: datetime | None = None) -> Sequence[Interval]:
+        """Intervals that end after `since`."""
+        return self._recorder.intervals(since)
+
+    def account(self) -> Account:
+        """The prepayment account."""
+        return self._prepayment.account
+
+    def add_credit(self, cents: int) -> None:
+        """Refused: payments are taken by the utility alone."""
+        self._expect_alive("add credit")
+        if not self._prepayment.add_credit(cents):
+            raise Refused(f"{self.name}: credit is not taken at the meter; pay the utility")
+
+    def display(self) -> Sequence[DisplayItem]:
+        """The display's lines; none where it is switched off or the meter is dead."""
+        if not self.options.display or not self._alive:
+            return ()
+        return tuple(
+            display.lines(
+                self._prepayment.account,
+                self._prepayment.shown_cents,
+                self.reading(),
+                self._service.position,
+                self._service.limit_w,
+                self.own_clock.now(),
+                self._prepayment.text,
+                self._zone,
+                self.defects,
+            )
+        )
+
+    def schedule(self) -> Sequence[ScheduledEvent]:
+        """Events running or to come."""
+        return self._prepayment.schedule()
+
+    def test_result(self) -> MeterTestResult | None:
+        """The latest on-demand test's result."""
+        return self._prepayment.test_result
+
+    # --- What a face and a person meet -------------------------------------------------------------------------------
+
+    @property
+    def answers(self) -> bool:
+        """Whether the meter talks: it has line voltage and its port works."""
+        return self._alive and not self._silent
+
+    def send_malformed(self, head: MeterMessage) -> None:
+        """Accept a message of which only the head could be read: its receipt will say so."""
+        self._accept(head, malformed=True)
+
+    def profile(self) -> Profile:
+        """What the meter has (table 2048)."""
+        features = Feature.SWITCH if self._service.fitted else Feature(0)
+        if self.options.display:
+            features |= Feature.DISPLAY
+        return Profile(features, self.options.message_capacity, self.options.schedule_capacity)
+
+    def counters(self) -> Counters:
+        """What a head-end polls to learn what is new (table 2049)."""
+        return Counters(
+            receipts=self._inbox.receipts.last,
+            log=self.logbook.entries.last,
+            intervals=self._recorder.stored.last,
+            last_message_id=self._inbox.last_message_id,
+            account_updates=self._prepayment.account_updates,
+            schedule_changes=self._prepayment.schedule_changes,
+            waiting=self._inbox.waiting,
+            display_lines=len(self.display()),
+        )
+
+    def demand_limit(self) -> DemandLimit:
+        """The demand limit and its re-close (table 2051)."""
+        return DemandLimit(
+            limit_w=self._service.limit_w,
+            tripped=self._service.position is Switch.TRIPPED,
+            reclose_armed=self._service.reclose_to_come,
+            reclose_after=timedelta(seconds=self.options.reclose_s),
+            trips=self._service.trips,
+        )
+
+    def config(self) -> Config:
+        """Recording interval and what the display goes by (table 2061)."""
+        offset = self.own_clock.now().astimezone(self._zone).utcoffset() or timedelta(0)
+        return Config(self._recorder.length, offset, self.options.display)
+
+    def numbered_intervals(self) -> Sequence[NumberedInterval]:
+        """Recorded intervals with their places in the ring (table 2052), in the order of recording."""
+        return self._recorder.stored.after()
+
+    def security_failed(self, user_id: int) -> None:
+        """Somebody who logged on as `user_id` gave a wrong password."""
+        self.logbook.write(EventCode.SECURITY_FAILED, user_id)
+        self._tell()
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """Faults that can be injected."""
+        return ("silent", "clock_stopped", "switch_welded", "switch_stuck_open", "metrology_high")
+
+    def inject(self, fault: str, on: bool = True) -> None:
+        """Switch a fault on or off; ValueError for an unknown one."""
+        if fault == "silent":
+            self._silent = on
+        elif fault == "clock_stopped":
+            self.own_clock.stop(on)
+            self._recorder.reschedule()
+            self._prepayment.due()
+        elif fault == "switch_welded":
+            self._service.welded = on
+            self._service.move()
+        elif fault == "switch_stuck_open":
+            self._service.stuck_open = on
+            self._service.move()
+        elif fault == "metrology_high":
+            self._metrology.set_high(on)
+            self._service.sense()
+        else:
+            raise ValueError(f"{self.name}: no fault {fault!r}; faults are {', '.join(self.faults)}")
+        self._tell()
+
+    @property
+    def buttons(self) -> tuple[str, ...]:
+        """Buttons that a person can press."""
+        return ("reclose",)
+
+    def press(self, button: str) -> None:
+        """Press a button; a dead meter doesn't notice. ValueError for an unknown one."""
+        if button not in self.buttons:
+            raise ValueError(f"{self.name}: no button {button!r}; buttons are {', '.join(self.buttons)}")
+        if self._alive:
+            self._service.press_reclose()
+
+    # --- Inside ------------------------------------------------------------------------------------------------------
+
+    def _operate(self, what: str, act: Callable[[], None]) -> None:
+        self._expect_alive(what)
+        if not self._service.fitted:
+            raise NotSupported(f"{self.name}: {what}: this meter has no service switch")
+        if "executes_late" in self.defects:
+            self._clock.call_later(_LATE_S, act)
+        else:
+            act()
+
+    def _accept(self, message: MeterMessage, malformed: bool = False) -> None:
+        self._expect_alive("send a message")
+        if self._inbox.full:
+            raise Refused(f"{self.name}: message {message.message_id}: the queue is full, send it again later")
+        self._inbox.accept(message, malformed)
+
+    def _expect_alive(self, what: str) -> None:
+        if not self._alive:
+            raise LinkLost(f"{self.name}: {what}: the meter has no line voltage; energise its line side")
+
+    def _test(self, message_id: int) -> MeterTestResult:
+        now = self.service()
+        return MeterTestResult(
+            message_id=message_id,
+            completed_at=self.own_clock.now(),
+            connected=True,
+            switch=now.switch,
+            energised=now.energised,
+            load_side_voltage_v=now.load_side_voltage_v,
+            load_side_current_a=now.load_side_current_a,
+        )
+
+    def _interval_ended(self) -> None:
+        self._prepayment.interval_ended()
+        self._tell()
+
+    def _sense(self) -> None:
+        """The site has changed: perhaps the supply, perhaps the load."""
+        line = present(self._tap.state())
+        alive = line.voltage_v >= 0.5 * self.options.rated_voltage_v
+        if alive != self._alive:
+            self._alive = alive
+            self.power_ups += alive
+            self._metrology.set_counting(alive)
+            self._recorder.power(alive)
+            if alive:
+                self.logbook.write(EventCode.POWER_UP)
+            for part in (self._service, self._prepayment, self._inbox):
+                part.power(alive)
+        self._service.sense()
+        seen = (line, self._load_side.state().voltages, self._load_side.state().currents)
+        if seen != self._seen:
+            self._seen = seen
+            self._tell()
+
+    def _tell(self) -> None:
+        for hear in list(self.changed):
+            hear()
+
+
+def build(
+    clock: Clock,
+    site: Site,
+    *,
+    name: str,
+    options: AmiMeterOptions,
+    seed: int = 0,
+    defects: frozenset[str] = frozenset(),
+) -> AmiMeter:
+    """Build the meter into a site."""
+    return AmiMeter(clock, site, name=name, options=options, seed=seed, defects=defects)
+
+
+def default_site(site: Site) -> AmiMeterOptions:
+    """A 240 V, 60 Hz split-phase service with a 5 A load at unity power factor behind the meter; the switch is closed."""
+    source = Source(site, "source", split_phase(240.0), 60.0)
+    line, switch, load_side = (
+        Tap(site, "line side"),
+        Contact(site, "service switch", closed=True),
+        Tap(site, "load side"),
+    )
+    load = Load(site, "load", "current", 5.0, legs=(0, 1))
+    source.feeds(line)
+    line.feeds(switch)
+    switch.feeds(load_side)
+    load_side.feeds(load)
+    return AmiMeterOptions(tap="line side", switch="service switch", load_side="load side")
+
+
+def _serial(meter: AmiMeter, address: str, line: LineOptions) -> Face:
+    def set_baud(baud: int) -> None:
+        if port.paced_baud is not None:
+            port.paced_baud = baud
+
+    port = SerialLine(
+        lambda send: C1218Session(meter, send, set_baud=set_baud),
+        Path(address) if address else None,
+        paced_baud=line.paced_baud,
+        disturbance=line.disturbance,
+    )
+    return port
+
+
+def _tcp(meter: AmiMeter, address: str, line: LineOptions) -> Face:
+    host, _, port = address.rpartition(":")
+    return TcpServer(lambda send: C1218Session(meter, send), host or "127.0.0.1", int(port or 0))
+
+
+MODEL = Model("ami-meter", Meter, AmiMeterOptions, build, {"pty": _serial, "tcp": _tcp}, default_site)

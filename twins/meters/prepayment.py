@@ -1,0 +1,273 @@
+"""A meter's prepayment: what a message does to account, billing and service, and the events stored for later.
+
+The back office keeps the balance; the meter holds, shows and acts on what it was sent (our profile). Billing converts at
+the end of a recording interval, never inside one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+
+from drivers.roles import (
+    Account,
+    AtZero,
+    Billing,
+    EventCode,
+    MessageCode,
+    MeterMessage,
+    MeterTestResult,
+    ReceiptStatus,
+    ScheduledEvent,
+    Switch,
+)
+from twins.clock import Clock, Timer
+from twins.meters.logbook import Logbook
+from twins.meters.recorder import Recorder
+from twins.meters.service import Service
+from twins.meters.timekeeping import OwnClock
+
+
+@dataclass(frozen=True)
+class _Before:
+    """What an event found, and gives back."""
+
+    closed: bool
+    limit_w: int | None
+    billing: Billing
+
+
+class Prepayment:
+    """Account, billing mode and stored events of one meter, on its own clock."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        own: OwnClock,
+        log: Logbook,
+        service: Service,
+        recorder: Recorder,
+        *,
+        room: int,
+        test: Callable[[int], MeterTestResult],
+        changed: Callable[[], None],
+        defects: frozenset[str],
+    ) -> None:
+        self._clock = clock
+        self._own = own
+        self._log = log
+        self._service = service
+        self._recorder = recorder
+        self._room = room
+        self._test = test
+        self._changed = changed
+        self._defects = defects
+        self.billing = Billing.REGULAR
+        self.account = Account(Billing.REGULAR, 0, 0, 0, timedelta(0), None, AtZero.REGULAR_BILLING, 0, None)
+        self.shown_cents = 0
+        self.text = ""
+        self.test_result: MeterTestResult | None = None
+        self.account_updates = 0
+        self.schedule_changes = 0
+        self.stored: list[ScheduledEvent] = []
+        self.running: ScheduledEvent | None = None
+        self._before: _Before | None = None
+        self._next_billing: tuple[Billing, MessageCode | None] | None = None
+        self._timer: Timer | None = None
+        self._alive = False
+
+    def carry_out(self, message: MeterMessage) -> ReceiptStatus:
+        """Do what a message says; anything but PROCESSED leaves everything as it was."""
+        code = message.code
+        if code is MessageCode.PREPAYMENT:
+            return self._prepay(message)
+        if code is MessageCode.BALANCE:
+            if message.balance_cents is None:
+                return ReceiptStatus.MALFORMED
+            self._update(message)
+            return ReceiptStatus.PROCESSED
+        if code in (MessageCode.CONNECT, MessageCode.DISCONNECT, MessageCode.LIMIT, MessageCode.RESTORE):
+            return self._operate(message)
+        if code is MessageCode.SCHEDULE:
+            return self._store(message)
+        if code is MessageCode.CANCEL_SCHEDULE:
+            return self._cancel(message)
+        if code is MessageCode.BILLING:
+            if message.billing is None:
+                return ReceiptStatus.MALFORMED
+            self._convert(message.billing, code)
+            return ReceiptStatus.PROCESSED
+        if code is MessageCode.TEXT:
+            if message.text is None:
+                return ReceiptStatus.MALFORMED
+            self.text = message.text
+            return ReceiptStatus.PROCESSED
+        self.test_result = self._test(message.message_id)
+        return ReceiptStatus.PROCESSED
+
+    def add_credit(self, cents: int) -> bool:
+        """Somebody tries to add credit at the meter; returns whether it was taken."""
+        if "takes_credit_locally" in self._defects:
+            self._set_account(balance_cents=self.account.balance_cents + cents)
+            self.shown_cents = self.account.balance_cents
+            self._changed()
+            return True
+        self._log.write(EventCode.REFUSED_LOCAL_CREDIT, max(0, cents))
+        self._changed()
+        return False
+
+    def interval_ended(self) -> None:
+        """A recording interval has ended: the moment for billing to convert."""
+        if self._next_billing is not None:
+            (billing, code), self._next_billing = self._next_billing, None
+            if billing is not self.billing:
+                self.billing = billing
+                self._log.write(EventCode.BILLING_CHANGED, billing.value, code)
+            self._set_account(billing=billing)
+
+    def power(self, alive: bool) -> None:
+        """The meter has come up, or lost its supply: what fell due meanwhile is done when it is back."""
+        self._alive = alive
+        self.due()
+
+    def due(self) -> None:
+        """End and start the events whose time has come, and wait for the next."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if not self._alive:
+            return
+        now = self._own.now()
+        ended = self.running if self.running is not None and self.running.ends_at <= now else None
+        if ended is not None:
+            self._log.write(EventCode.SCHEDULE_ENDED, ended.event_id, MessageCode.SCHEDULE)
+            self.running = None
+            self.schedule_changes += 1
+        while self.stored and self.stored[0].ends_at <= now:  # missed while the meter was without supply
+            self._log.write(EventCode.SCHEDULE_ENDED, self.stored.pop(0).event_id, MessageCode.SCHEDULE)
+            self.schedule_changes += 1
+        starts = self.running is None and self.stored and self.stored[0].starts_at <= now
+        if starts:
+            self._start(self.stored.pop(0))
+        elif ended is not None:
+            self._give_back()
+        coming = [e.starts_at for e in self.stored[:1]] + ([self.running.ends_at] if self.running else [])
+        at = self._own.bench_time(min(coming)) if coming else None
+        if at is not None:
+            self._timer = self._clock.call_at(at, self.due)
+        if ended is not None or starts:
+            self._changed()
+
+    def _prepay(self, message: MeterMessage) -> ReceiptStatus:
+        if message.balance_cents is None:
+            return ReceiptStatus.MALFORMED
+        self._update(message)
+        self._convert(Billing.PREPAID, message.code)
+        if "leaves_service_off" not in self._defects:
+            self._service.close(message.code)
+        return ReceiptStatus.PROCESSED
+
+    def _update(self, message: MeterMessage) -> None:
+        old = self.account
+        assert message.balance_cents is not None
+        self.shown_cents = old.balance_cents if "display_keeps_old_balance" in self._defects else message.balance_cents
+        price = message.price_millicents_per_kwh
+        self._set_account(
+            billing=Billing.PREPAID if message.code is MessageCode.PREPAYMENT else old.billing,
+            balance_cents=message.balance_cents,
+            credit_wh=old.credit_wh if message.credit_wh is None else message.credit_wh,
+            price_millicents_per_kwh=old.price_millicents_per_kwh if price is None else price,
+            time_left=old.time_left if message.time_left is None else message.time_left,
+            zero_at=old.zero_at if message.zero_at is None else message.zero_at,
+            at_zero=old.at_zero if message.at_zero is None else message.at_zero,
+            last_message_id=message.message_id,
+            updated_at=self._own.now(),
+        )
+
+    def _set_account(self, **fields: Any) -> None:
+        self.account = replace(self.account, **fields)
+        self.account_updates += 1
+
+    def _convert(self, billing: Billing, code: MessageCode | None) -> None:
+        self._next_billing = (billing, code)
+        if self._recorder.at_boundary():
+            self.interval_ended()
+
+    def _operate(self, message: MeterMessage) -> ReceiptStatus:
+        if message.code is MessageCode.LIMIT and (message.limit_w is None or message.limit_w <= 0):
+            return ReceiptStatus.MALFORMED
+        if not self._service.fitted:
+            return ReceiptStatus.REFUSED
+        if message.code is MessageCode.CONNECT:
+            self._service.close(message.code)
+        elif message.code is MessageCode.DISCONNECT:
+            self._service.open(message.code)
+        else:
+            self._service.set_limit(message.limit_w if message.code is MessageCode.LIMIT else None, message.code)
+        return ReceiptStatus.PROCESSED
+
+    def _store(self, message: MeterMessage) -> ReceiptStatus:
+        start, end, number = message.starts_at, message.ends_at, message.event_id
+        if start is None or end is None or number is None or end <= start:
+            return ReceiptStatus.MALFORMED
+        held = self.schedule()
+        if any(e.event_id == number or (start < e.ends_at and e.starts_at < end) for e in held):
+            self._log.write(EventCode.SCHEDULE_OVERLAP, number, message.code)
+            return ReceiptStatus.OVERLAP
+        if end <= self._own.now() or len(held) >= self._room:
+            return ReceiptStatus.REFUSED
+        event = ScheduledEvent(number, start, end, message.credit_wh or 0, message.at_zero or AtZero.DISCONNECT)
+        self.stored.append(event)
+        self.stored.sort(key=lambda e: e.starts_at)
+        self._log.write(EventCode.SCHEDULE_STORED, number, message.code)
+        self.schedule_changes += 1
+        self.due()
+        return ReceiptStatus.PROCESSED
+
+    def _cancel(self, message: MeterMessage) -> ReceiptStatus:
+        if message.event_id is None:
+            return ReceiptStatus.MALFORMED
+        if self.running is not None and self.running.event_id == message.event_id:
+            self.running = None
+            self._log.write(EventCode.SCHEDULE_CANCELLED, message.event_id, message.code)
+            self._give_back()
+        elif any(e.event_id == message.event_id for e in self.stored):
+            self.stored = [e for e in self.stored if e.event_id != message.event_id]
+            self._log.write(EventCode.SCHEDULE_CANCELLED, message.event_id, message.code)
+        else:
+            return ReceiptStatus.REFUSED
+        self.schedule_changes += 1
+        self.due()
+        return ReceiptStatus.PROCESSED
+
+    def schedule(self) -> tuple[ScheduledEvent, ...]:
+        """Events that are running or still to come, by start."""
+        return (*((self.running,) if self.running else ()), *self.stored)
+
+    def _start(self, event: ScheduledEvent) -> None:
+        service = self._service
+        if self._before is None:  # else it follows another back to back and will give back what that one found
+            billing = self.billing if self._next_billing is None else self._next_billing[0]
+            self._before = _Before(service.position is not Switch.OPEN, service.limit_w, billing)
+        self.running = event
+        self._log.write(EventCode.SCHEDULE_STARTED, event.event_id, MessageCode.SCHEDULE)
+        self._set_account(credit_wh=event.credit_wh, at_zero=event.at_zero, updated_at=self._own.now())
+        self._convert(Billing.PREPAID, MessageCode.SCHEDULE)
+        service.set_limit(None, MessageCode.SCHEDULE)
+        service.close(MessageCode.SCHEDULE)
+
+    def _give_back(self) -> None:
+        before, self._before = self._before, None
+        if before is None:
+            return
+        self._convert(before.billing, MessageCode.SCHEDULE)
+        if before.limit_w is not None and before.limit_w != self._service.limit_w:
+            self._service.set_limit(before.limit_w, MessageCode.SCHEDULE)
+        elif before.limit_w is None:
+            self._service.set_limit(None, MessageCode.SCHEDULE)
+        if before.closed:
+            self._service.close(MessageCode.SCHEDULE)
+        else:
+            self._service.open(MessageCode.SCHEDULE)

@@ -1,0 +1,51 @@
+"""A meter's own clock: offset and drift against bench time, settable, kept by a battery through an outage."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from twins.clock import Clock
+
+_TICK = timedelta(microseconds=1)
+
+
+class OwnClock:
+    """The clock a meter stamps with. `drift_ppm` above zero runs fast; a stopped clock stands where it stopped."""
+
+    def __init__(self, clock: Clock, offset_s: float = 0.0, drift_ppm: float = 0.0) -> None:
+        self._clock = clock
+        self._drift = drift_ppm * 1e-6
+        self._bench = clock.now()
+        self._own = self._bench + timedelta(seconds=offset_s)
+        self.stopped = False
+
+    def now(self) -> datetime:
+        """The meter's idea of the time, UTC."""
+        return self._own if self.stopped else self._read(self._clock.now())
+
+    def set(self, when: datetime) -> timedelta:
+        """Set the clock; returns by how much it jumped."""
+        jump = when - self.now()
+        self._bench, self._own = self._clock.now(), when
+        return jump
+
+    def stop(self, stopped: bool) -> None:
+        """Stop the clock, or let it run on from where it stood."""
+        if stopped != self.stopped:
+            self._own = self.now()
+            self._bench = self._clock.now()
+            self.stopped = stopped
+
+    def bench_time(self, own: datetime) -> datetime | None:
+        """The first moment of bench time at which this clock shows `own` or later; None while it is stopped."""
+        if self.stopped:
+            return None
+        away = own - self._own
+        at = self._bench + (away / (1 + self._drift) if self._drift else away)
+        while self._read(at) < own:
+            at += _TICK
+        return at
+
+    def _read(self, bench: datetime) -> datetime:
+        passed = bench - self._bench
+        return self._own + (passed * (1 + self._drift) if self._drift else passed)

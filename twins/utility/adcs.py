@@ -1,0 +1,580 @@
+"""The ADCS, head-end of the AMI: takes requests of other systems, sends messages to meters, passes what comes back to the MDMS.
+
+One task a meter works through its line: messages by priority, then receipts, then collections. Everything that has to
+survive is in the database before it is answered, so that a restart resends with the same message ids and loses nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TypeVar
+
+from pydantic import TypeAdapter
+from sqlalchemy import Engine, func, select
+from sqlalchemy.orm import Session
+
+from drivers.errors import LinkLost, NotSupported, OutOfRange, Refused
+from drivers.roles import MessageCode, Meter, MeterMessage, Receipt, ReceiptStatus
+from twins.clock import Clock, Event, Timer
+from twins.utility.adcs_records import (
+    NEEDED,
+    Direction,
+    LoggedRequest,
+    MessageRecord,
+    Request,
+    State,
+    Transaction,
+)
+from twins.utility.adcs_tables import MessageIdRow, MessageRow, MeterRow, RequestRow, TransactionRow
+from twins.utility.config import AdcsConfig
+from twins.utility.errors import NotAccepted, Reason
+from twins.utility.mdms import BalanceStatement, Mdms
+from twins.utility.network import AmiNetwork
+
+T = TypeVar("T")
+
+_SERVICE = (MessageCode.CONNECT, MessageCode.DISCONNECT, MessageCode.LIMIT, MessageCode.RESTORE)
+_FIELDS = tuple(f.name for f in dataclasses.fields(MeterMessage) if f.default is None)
+_FIRST_ID_FROM = datetime(2000, 1, 1, tzinfo=UTC)
+_MESSAGE: TypeAdapter[MeterMessage] = TypeAdapter(MeterMessage)
+_REQUEST: TypeAdapter[Request] = TypeAdapter(Request)
+_HELD_S = 65.0
+_BATCH_S = 900
+
+
+@dataclass
+class _Pending:
+    """A message on its way: in the queue until `accepted`, then waiting for its receipt until `deadline`."""
+
+    message: MeterMessage
+    not_before: datetime
+    attempts: int = 0
+    first_sent_at: datetime | None = None
+    accepted: bool = False
+    deadline: datetime | None = None
+
+    @property
+    def rank(self) -> tuple[int, int]:
+        return (self.message.priority, self.message.message_id)
+
+
+@dataclass
+class _Line:
+    """The ADCS's end of one meter."""
+
+    meter_id: str
+    meter: Meter
+    wake: Event
+    receipts_after: int
+    log_after: int
+    intervals_since: datetime | None
+    collect_at: datetime
+    pending: dict[int, _Pending] = field(default_factory=dict)
+    asked: list[Event] = field(default_factory=list)
+    poll_at: datetime | None = None
+    silent_reads: int = 0
+    timer: Timer | None = None
+
+    def ready(self, now: datetime) -> _Pending | None:
+        """The most urgent message that may be sent now."""
+        return min(
+            (p for p in self.pending.values() if not p.accepted and p.not_before <= now),
+            key=lambda p: p.rank,
+            default=None,
+        )
+
+
+class Adcs:
+    """The advanced data collection system. Every method belongs to the event loop's thread."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        engine: Engine,
+        config: AdcsConfig,
+        meters: Mapping[str, Meter],
+        network: AmiNetwork,
+        mdms: Mdms,
+        defects: frozenset[str] = frozenset(),
+    ) -> None:
+        self._clock = clock
+        self._engine = engine
+        self._config = config
+        self._meters = meters
+        self.network = network
+        self._mdms = mdms
+        self._defects = defects
+        self._lines: dict[str, _Line] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        self._timers: list[Timer] = []
+
+    def start(self) -> None:
+        """Take up what was left unfinished, and begin to serve every meter."""
+        now = self._clock.now()
+        for meter_id, meter in self._meters.items():
+            with Session(self._engine) as session:
+                row = session.get(MeterRow, meter_id) or MeterRow(
+                    meter_id=meter_id, receipts_after=0, log_after=0, intervals_since=None, collected_at=None
+                )
+                unfinished = session.scalars(
+                    select(MessageRow).where(
+                        MessageRow.meter_id == meter_id, MessageRow.state.in_([State.QUEUED, State.ACCEPTED])
+                    )
+                ).all()
+                period = timedelta(seconds=self._config.collection_period_s)
+                line = _Line(
+                    meter_id=meter_id,
+                    meter=meter,
+                    wake=self._clock.event(),
+                    receipts_after=row.receipts_after,
+                    log_after=row.log_after,
+                    intervals_since=row.intervals_since,
+                    collect_at=(row.collected_at or now) + period,
+                )
+            self._lines[meter_id] = line
+            for left in unfinished:
+                self._resume(line, left, now)
+            self._tasks.append(self._clock.spawn(self._serve(line), name=f"adcs {meter_id}"))
+
+    async def close(self) -> None:
+        """Stop serving the meters; what was not done is taken up by the next start."""
+        for task in self._tasks:
+            task.cancel()
+        for timer in [*self._timers, *(line.timer for line in self._lines.values() if line.timer is not None)]:
+            timer.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    # --- what other systems may ask ---
+
+    def new_message_id(self) -> int:
+        """Give out a message id that no message has had. The first of a database is the seconds since 2000, so that a meter
+        which remembers ids of an older database does not take new messages for old ones."""
+        with Session(self._engine) as session, session.begin():
+            last = session.scalar(select(func.max(MessageIdRow.id)))
+            now = self._clock.now()
+            given = int((now - _FIRST_ID_FROM).total_seconds()) if last is None else last + 1
+            session.add(MessageIdRow(id=given, given_at=now))
+        return given
+
+    def submit(self, request: Request) -> int:
+        """Log a request and queue its message; returns the message id. NotAccepted where it cannot be carried out."""
+        line = self._line(request.meter_id)
+        missing = [name for name in NEEDED.get(request.code, ()) if getattr(request, name) is None]
+        if missing:
+            raise NotAccepted(
+                Reason.INCOMPLETE_REQUEST,
+                f"ADCS: a request for {request.code.name.lower()} needs {', '.join(missing)}",
+            )
+        if request.message_id is not None and self._known(request.message_id):
+            return request.message_id
+        message_id = self.new_message_id() if request.message_id is None else request.message_id
+        now = self._clock.now()
+        message = self._message(request, message_id, now)
+        with Session(self._engine) as session, session.begin():
+            if "requests_not_logged" not in self._defects:
+                session.add(
+                    RequestRow(
+                        received_at=now,
+                        source=request.source,
+                        meter_id=request.meter_id,
+                        code=int(request.code),
+                        message_id=message_id,
+                        body=_REQUEST.dump_python(request, mode="json"),
+                    )
+                )
+            session.add(
+                MessageRow(
+                    message_id=message_id,
+                    meter_id=request.meter_id,
+                    source=request.source,
+                    body=_MESSAGE.dump_python(message, mode="json"),
+                    state=State.QUEUED,
+                    submitted_at=now,
+                )
+            )
+        if not ("ignores_test_requests" in self._defects and request.code is MessageCode.TEST):
+            line.pending[message_id] = _Pending(message, not_before=self._earliest(message, now))
+            line.wake.set()
+        return message_id
+
+    def collect(self, meter_id: str) -> Event:
+        """Collect receipts, intervals and log from a meter now; the event is set once they are with the MDMS."""
+        line = self._line(meter_id)
+        done = self._clock.event()
+        line.asked.append(done)
+        line.wake.set()
+        return done
+
+    def requests(self) -> tuple[LoggedRequest, ...]:
+        """The log of requests, oldest first."""
+        with Session(self._engine) as session:
+            rows = session.scalars(select(RequestRow).order_by(RequestRow.id)).all()
+        return tuple(
+            LoggedRequest(r.id, r.received_at, r.source, r.meter_id, MessageCode(r.code), r.message_id) for r in rows
+        )
+
+    def message(self, message_id: int) -> MessageRecord:
+        """A message and what became of it."""
+        with Session(self._engine) as session:
+            row = session.get(MessageRow, message_id)
+        if row is None:
+            raise NotAccepted(Reason.UNKNOWN_MESSAGE, f"ADCS: no message {message_id}; `submit` returns the id of one")
+        return MessageRecord(
+            row.message_id,
+            row.meter_id,
+            row.source,
+            _MESSAGE.validate_python(row.body),
+            State(row.state),
+            row.submitted_at,
+            row.attempts,
+            row.first_sent_at,
+            row.accepted_at,
+            row.receipt_at,
+            None if row.receipt_status is None else ReceiptStatus(row.receipt_status),
+            row.why,
+        )
+
+    def transactions(self, meter_id: str | None = None) -> tuple[Transaction, ...]:
+        """The log of what was sent to and received from one meter, or all of them, oldest first."""
+        query = select(TransactionRow).order_by(TransactionRow.id)
+        if meter_id is not None:
+            query = query.where(TransactionRow.meter_id == meter_id)
+        with Session(self._engine) as session:
+            rows = session.scalars(query).all()
+        return tuple(
+            Transaction(
+                r.at,
+                Direction(r.direction),
+                r.meter_id,
+                r.kind,
+                r.message_id,
+                None if r.code is None else MessageCode(r.code),
+                r.detail,
+            )
+            for r in rows
+        )
+
+    # --- the line to one meter ---
+
+    async def _serve(self, line: _Line) -> None:
+        while True:
+            now = self._clock.now()
+            self._expire(line, now)
+            if (pending := line.ready(now)) is not None:
+                await self._transmit(line, pending)
+            elif line.poll_at is not None and line.poll_at <= now:
+                await self._poll(line)
+            elif line.asked or line.collect_at <= now:
+                await self._collect(line)
+            else:
+                self._rest(line)
+                await line.wake.wait()
+
+    def _rest(self, line: _Line) -> None:
+        """Have the line woken when something falls due."""
+        line.wake.clear()
+        due = [p.deadline if p.accepted else p.not_before for p in line.pending.values()]
+        moments = [at for at in (*due, line.poll_at, line.collect_at) if at is not None]
+        if line.timer is not None:
+            line.timer.cancel()
+        line.timer = self._clock.call_at(min(moments), line.wake.set)
+
+    async def _transmit(self, line: _Line, pending: _Pending) -> None:
+        message, now = pending.message, self._clock.now()
+        pending.attempts += 1
+        pending.first_sent_at = pending.first_sent_at or now
+        self._update(message.message_id, attempts=pending.attempts, first_sent_at=pending.first_sent_at)
+        self._log(line, Direction.TO_METER, "message", message, f"attempt {pending.attempts}")
+        try:
+            await self.network.exchange(line.meter_id, line.meter.send, message)
+        except LinkLost as lost:
+            self._log(line, Direction.FROM_METER, "no answer", message, str(lost))
+            pending.not_before = self._again(pending)
+            return
+        except (Refused, NotSupported, OutOfRange) as refusal:
+            self._log(line, Direction.FROM_METER, "refusal", message, str(refusal))
+            del line.pending[message.message_id]
+            self._update(message.message_id, state=State.REFUSED, why=str(refusal))
+            return
+        accepted_at = self._clock.now()
+        self._log(line, Direction.FROM_METER, "acceptance", message, "")
+        self._update(message.message_id, state=State.ACCEPTED, accepted_at=accepted_at)
+        self._await_receipt(line, pending, accepted_at)
+        self._back(line, accepted_at)
+
+    async def _poll(self, line: _Line) -> None:
+        """Look for receipts, as long as any is awaited."""
+        heard = await self._fetch_receipts(line)
+        waits = any(p.accepted for p in line.pending.values())
+        line.poll_at = self._clock.now() + self._pause(line, heard) if waits else None
+
+    async def _collect(self, line: _Line) -> None:
+        """Receipts, intervals and log. What does not answer is asked again later; who asked waits until then."""
+        asked = list(line.asked)
+        began = self._clock.now()
+        self._log(line, Direction.TO_METER, "read", None, "receipts, intervals, log")
+        heard = await self._fetch_receipts(line) and await self._fetch_intervals(line) and await self._fetch_log(line)
+        if not heard:
+            line.collect_at = self._clock.now() + self._pause(line, heard)
+            # those who asked are served by the next attempt, not at once again
+            line.asked = []
+            self._timers = [timer for timer in self._timers if timer.when > self._clock.now()]
+            self._timers.append(self._clock.call_at(line.collect_at, self._ask_again, line, asked))
+            return
+        line.asked = [event for event in line.asked if event not in asked]
+        while line.collect_at <= began:
+            line.collect_at += timedelta(seconds=self._config.collection_period_s)
+        self._keep(line, collected_at=began)
+        for event in asked:
+            event.set()
+
+    def _ask_again(self, line: _Line, asked: Sequence[Event]) -> None:
+        line.asked[:0] = asked
+        line.wake.set()
+
+    async def _read(self, line: _Line, call: Callable[..., T], *args: object, pushed: bool = False) -> T | None:
+        """What the meter answers, or None where it does not or will not; logged either way."""
+        carry = self.network.upward if pushed else self.network.exchange
+        try:
+            answer = await carry(line.meter_id, call, *args)
+        except LinkLost as lost:
+            self._log(line, Direction.FROM_METER, "no answer", None, str(lost))
+            line.silent_reads += 1
+            return None
+        except (Refused, NotSupported, OutOfRange) as refusal:
+            self._log(line, Direction.FROM_METER, "refusal", None, str(refusal))
+            line.silent_reads += 1
+            return None
+        line.silent_reads = 0
+        self._back(line, self._clock.now())
+        return answer
+
+    async def _fetch_receipts(self, line: _Line) -> bool:
+        receipts = await self._read(line, line.meter.receipts, line.receipts_after, pushed=True)
+        if receipts is None:
+            return False
+        for receipt in receipts:
+            self._log_receipt(line, receipt)
+        if receipts:
+            self._pass_receipts(line, receipts)
+            line.receipts_after = max(r.sequence for r in receipts)
+            self._keep(line, receipts_after=line.receipts_after)
+        for receipt in receipts:
+            await self._complete(line, receipt)
+        return True
+
+    async def _fetch_intervals(self, line: _Line) -> bool:
+        found = await self._read(line, line.meter.intervals, line.intervals_since)
+        if found:
+            first, last = min(i.ends_at for i in found), max(i.ends_at for i in found)
+            span = f"{len(found)} intervals that end {first.isoformat()} to {last.isoformat()}"
+            self._log(line, Direction.FROM_METER, "intervals", None, span)
+            if "passes_receipts_only" not in self._defects:
+                self._mdms.store_intervals(line.meter_id, found)
+            line.intervals_since = last
+            self._keep(line, intervals_since=last)
+        return found is not None
+
+    async def _fetch_log(self, line: _Line) -> bool:
+        entries = await self._read(line, line.meter.log, line.log_after)
+        if entries:
+            last = max(e.sequence for e in entries)
+            span = f"{len(entries)} log entries, number {min(e.sequence for e in entries)} to {last}"
+            self._log(line, Direction.FROM_METER, "log", None, span)
+            if "passes_receipts_only" not in self._defects:
+                self._mdms.store_log(line.meter_id, entries)
+            line.log_after = last
+            self._keep(line, log_after=last)
+        return entries is not None
+
+    async def _complete(self, line: _Line, receipt: Receipt) -> None:
+        """A message has its receipt: close it, and fetch or pass what belongs to it."""
+        with Session(self._engine) as session:
+            row = session.get(MessageRow, receipt.message_id)
+        if row is None or row.meter_id != line.meter_id:
+            return
+        line.pending.pop(receipt.message_id, None)
+        if row.receipt_status not in (None, int(ReceiptStatus.DUPLICATE)):
+            return
+        self._update(
+            receipt.message_id, state=State.DONE, receipt_at=self._clock.now(), receipt_status=int(receipt.status)
+        )
+        if receipt.status not in (ReceiptStatus.PROCESSED, ReceiptStatus.DUPLICATE):
+            return
+        message = _MESSAGE.validate_python(row.body)
+        if message.code in (MessageCode.PREPAYMENT, MessageCode.BALANCE):
+            self._mdms.store_balance(line.meter_id, _statement(message, receipt))
+        elif message.code is MessageCode.TEST:
+            result = await self._read(line, line.meter.test_result)
+            if result is not None:
+                self._log(line, Direction.FROM_METER, "test result", message, f"of message {result.message_id}")
+                self._mdms.store_test_result(line.meter_id, result)
+        elif message.code in (MessageCode.SCHEDULE, MessageCode.CANCEL_SCHEDULE):
+            events = await self._read(line, line.meter.schedule)
+            if events is not None:
+                self._log(line, Direction.FROM_METER, "schedule", message, f"{len(events)} events")
+                self._mdms.store_schedule(line.meter_id, events)
+
+    def _pass_receipts(self, line: _Line, receipts: Sequence[Receipt]) -> None:
+        if "keeps_receipts" in self._defects:
+            return
+        if "passes_receipts_in_batches" in self._defects:
+            seconds = (self._clock.now() - _FIRST_ID_FROM).total_seconds()
+            self._clock.call_later(_BATCH_S - seconds % _BATCH_S, self._mdms.store_receipts, line.meter_id, receipts)
+            return
+        self._mdms.store_receipts(line.meter_id, receipts)
+
+    # --- when to do what ---
+
+    def _message(self, request: Request, message_id: int, now: datetime) -> MeterMessage:
+        fields = {name: getattr(request, name) for name in _FIELDS}
+        if "drops_energy_credit" in self._defects and request.code is MessageCode.PREPAYMENT:
+            fields["credit_wh"] = None
+        priority = self._config.priorities[request.code] if request.priority is None else request.priority
+        return MeterMessage(message_id=message_id, code=request.code, issued_at=now, priority=priority, **fields)
+
+    def _earliest(self, message: MeterMessage, now: datetime) -> datetime:
+        if "holds_commands_a_minute" in self._defects and message.code in _SERVICE:
+            return now + timedelta(seconds=_HELD_S)
+        return now
+
+    def _again(self, pending: _Pending) -> datetime:
+        """When to send a message again to which the meter gave no answer."""
+        now = self._clock.now()
+        if pending.message.code in self._config.retry_codes and pending.attempts <= self._config.retries:
+            assert pending.first_sent_at is not None
+            return max(now, pending.first_sent_at + pending.attempts * timedelta(seconds=self._config.retry_after_s))
+        waits = self._config.no_answer_backoff_s
+        return now + timedelta(seconds=waits[min(pending.attempts, len(waits)) - 1])
+
+    def _pause(self, line: _Line, heard: bool) -> timedelta:
+        waits = self._config.no_answer_backoff_s
+        return timedelta(
+            seconds=self._config.receipt_poll_s if heard else waits[min(line.silent_reads, len(waits)) - 1]
+        )
+
+    def _await_receipt(self, line: _Line, pending: _Pending, now: datetime) -> None:
+        pending.accepted = True
+        pending.deadline = now + timedelta(seconds=self._config.receipt_timeout_s)
+        if pending.message.code in self._config.retry_codes and pending.attempts <= self._config.retries:
+            assert pending.first_sent_at is not None
+            retry_at = pending.first_sent_at + pending.attempts * timedelta(seconds=self._config.retry_after_s)
+            pending.deadline = max(now, retry_at)
+        line.poll_at = now + timedelta(seconds=self._config.receipt_poll_s)
+
+    def _expire(self, line: _Line, now: datetime) -> None:
+        """Send again, or stop waiting for, messages whose receipt is overdue."""
+        for pending in list(line.pending.values()):
+            if not pending.accepted or pending.deadline is None or pending.deadline > now:
+                continue
+            message_id = pending.message.message_id
+            if pending.message.code in self._config.retry_codes and pending.attempts <= self._config.retries:
+                pending.accepted, pending.deadline, pending.not_before = False, None, now
+                self._update(message_id, state=State.QUEUED)
+            else:
+                del line.pending[message_id]
+                self._update(message_id, state=State.UNCONFIRMED, why="no receipt in time")
+        if not any(p.accepted for p in line.pending.values()):
+            line.poll_at = None
+
+    def _back(self, line: _Line, now: datetime) -> None:
+        """The meter answers: what waited for that can go, but for what has a moment of its own (D7)."""
+        for pending in line.pending.values():
+            if not pending.accepted and pending.attempts and pending.message.code not in self._config.retry_codes:
+                pending.not_before = min(pending.not_before, now)
+
+    def _resume(self, line: _Line, row: MessageRow, now: datetime) -> None:
+        message = _MESSAGE.validate_python(row.body)
+        if "ignores_test_requests" in self._defects and message.code is MessageCode.TEST:
+            return
+        pending = _Pending(message, now, row.attempts, row.first_sent_at)
+        line.pending[message.message_id] = pending
+        if row.state == State.ACCEPTED:
+            self._await_receipt(line, pending, now)
+
+    # --- the database ---
+
+    def _line(self, meter_id: str) -> _Line:
+        if meter_id not in self._lines:
+            known = ", ".join(self._lines) or "none; start the utility first"
+            raise NotAccepted(Reason.UNKNOWN_METER, f"ADCS: no meter {meter_id!r}; meters are {known}")
+        return self._lines[meter_id]
+
+    def _known(self, message_id: int) -> bool:
+        with Session(self._engine) as session:
+            return session.get(MessageRow, message_id) is not None
+
+    def _update(self, message_id: int, **columns: object) -> None:
+        with Session(self._engine) as session, session.begin():
+            row = session.get_one(MessageRow, message_id)
+            for name, value in columns.items():
+                setattr(row, name, value)
+
+    def _keep(self, line: _Line, **columns: object) -> None:
+        with Session(self._engine) as session, session.begin():
+            row = session.get(MeterRow, line.meter_id)
+            if row is None:
+                row = MeterRow(meter_id=line.meter_id)
+                session.add(row)
+            for name, value in columns.items():
+                setattr(row, name, value)
+
+    def _log_receipt(self, line: _Line, receipt: Receipt) -> None:
+        self._write(
+            line,
+            Direction.FROM_METER,
+            "receipt",
+            receipt.message_id,
+            receipt.code,
+            f"{receipt.status.name.lower()} at {receipt.completed_at.isoformat()}",
+        )
+
+    def _log(self, line: _Line, direction: Direction, kind: str, message: MeterMessage | None, detail: str) -> None:
+        message_id, code = (None, None) if message is None else (message.message_id, message.code)
+        self._write(line, direction, kind, message_id, code, detail)
+
+    def _write(
+        self,
+        line: _Line,
+        direction: Direction,
+        kind: str,
+        message_id: int | None,
+        code: MessageCode | None,
+        detail: str,
+    ) -> None:
+        defect = "sent_not_logged" if direction is Direction.TO_METER else "received_not_logged"
+        if defect in self._defects:
+            return
+        with Session(self._engine) as session, session.begin():
+            session.add(
+                TransactionRow(
+                    at=self._clock.now(),
+                    direction=direction,
+                    meter_id=line.meter_id,
+                    kind=kind,
+                    message_id=message_id,
+                    code=None if code is None else int(code),
+                    detail=detail,
+                )
+            )
+
+
+def _statement(message: MeterMessage, receipt: Receipt) -> BalanceStatement:
+    assert message.balance_cents is not None
+    return BalanceStatement(
+        message.message_id,
+        receipt.completed_at,
+        message.balance_cents,
+        message.credit_wh,
+        message.price_millicents_per_kwh,
+        message.time_left,
+        message.zero_at,
+        message.at_zero,
+    )
+
+
+__all__ = ["Adcs", "Request"]

@@ -1,0 +1,228 @@
+"""The configuration of the utility's systems: customers, tariff, payments, network, and numbers that the use case leaves open.
+
+Bench files give it; unknown keys are refused. Defaults are those of the utility's programme, customers have none.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Annotated, Any, Literal, Self, TypeVar
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+from drivers.roles import AtZero, Billing, MessageCode
+from twins.utility.payments import PaymentMethod, ProcessorConfig
+
+E = TypeVar("E", bound=enum.Enum)
+
+
+def _named(kind: type[E]) -> BeforeValidator:
+    """Let a file name a member of an enumeration as a person writes it: `regular_billing`."""
+
+    def read(value: Any) -> Any:
+        if isinstance(value, str):
+            member = kind.__members__.get(value.strip().upper().replace(" ", "_").replace("-", "_"))
+            if member is None:
+                raise ValueError(f"{value!r} is none of {', '.join(name.lower() for name in kind.__members__)}")
+            return member
+        if isinstance(value, kind):
+            return value
+        raise ValueError(f"{value!r} is none of {', '.join(name.lower() for name in kind.__members__)}")
+
+    return BeforeValidator(read)
+
+
+Option = Annotated[AtZero, _named(AtZero)]
+BillingMode = Annotated[Billing, _named(Billing)]
+Code = Annotated[MessageCode, _named(MessageCode)]
+Method = Annotated[PaymentMethod, _named(PaymentMethod)]
+
+_HOME_WH = (
+    *(420, 380, 360, 350, 360, 450, 700, 900, 800, 700, 650, 680),
+    *(750, 800, 850, 950, 1200, 1600, 1900, 1800, 1500, 1200, 800, 550),
+)  # fmt: skip
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TariffConfig(_Section):
+    """What energy costs."""
+
+    name: str = "D-PREPAY"
+    price_millicents_per_kwh: int = Field(default=21_500, gt=0)
+
+
+class PaymentsConfig(_Section):
+    """What payments the utility takes (C3-BR-01, C3-BR-02)."""
+
+    minimum_cents: int = Field(default=1_000, ge=1)
+    methods: tuple[Method, ...] = tuple(PaymentMethod)
+    processor: ProcessorConfig = ProcessorConfig()
+
+
+class NetworkConfig(_Section):
+    """How the AMI network between ADCS and meters behaves, in bench time. `loss` is the probability for one way."""
+
+    latency_s: float = Field(default=0.8, ge=0)
+    jitter_s: float = Field(default=0.4, ge=0)
+    loss: float = Field(default=0.0, ge=0, lt=1)
+    timeout_s: float = Field(default=5.0, gt=0)
+
+    @model_validator(mode="after")
+    def _jitter_fits(self) -> Self:
+        if self.jitter_s > self.latency_s:
+            raise ValueError(f"jitter_s {self.jitter_s} is more than latency_s {self.latency_s}")
+        return self
+
+
+DEFAULT_PRIORITIES: dict[MessageCode, int] = {
+    MessageCode.CONNECT: 1,
+    MessageCode.DISCONNECT: 1,
+    MessageCode.LIMIT: 1,
+    MessageCode.RESTORE: 1,
+    MessageCode.PREPAYMENT: 2,
+    MessageCode.TEST: 3,
+    MessageCode.CANCEL_SCHEDULE: 4,
+    MessageCode.SCHEDULE: 4,
+    MessageCode.BILLING: 4,
+    MessageCode.TEXT: 5,
+    MessageCode.BALANCE: 6,
+}
+
+
+class AdcsConfig(_Section):
+    """How the ADCS talks to meters. 0 is the most urgent priority, 9 the least."""
+
+    priorities: dict[Code, int] = Field(default_factory=lambda: dict(DEFAULT_PRIORITIES))
+    """By message code; codes not named keep their default. Messages of one priority go in the order of their requests."""
+    receipt_poll_s: float = Field(default=1.0, gt=0)
+    receipt_timeout_s: float = Field(default=60.0, gt=0)
+    """How long a receipt is looked for after the last sending; later it is found by the next collection."""
+    retry_after_s: float = Field(default=45.0, gt=0)
+    """From the first sending of a message in `retry_codes` without a receipt to the next, with the same id (D7)."""
+    retries: int = Field(default=1, ge=0)
+    retry_codes: tuple[Code, ...] = (MessageCode.CONNECT, MessageCode.DISCONNECT)
+    no_answer_backoff_s: tuple[Annotated[float, Field(gt=0)], ...] = Field(
+        default=(15.0, 30.0, 60.0, 300.0, 900.0), min_length=1
+    )
+    """Waits after a meter did not answer; the last one goes on for ever."""
+    collection_period_s: float = Field(default=3_600.0, gt=0, le=86_400)
+    """Between collections of intervals and logs from each meter (C3-FR-20: at least daily)."""
+
+    @field_validator("priorities")
+    @classmethod
+    def _complete(cls, given: dict[MessageCode, int]) -> dict[MessageCode, int]:
+        for code, priority in given.items():
+            if not 0 <= priority <= 9:
+                raise ValueError(f"priority {priority} of {code.name.lower()} is not in 0..9")
+        return {**DEFAULT_PRIORITIES, **given}
+
+
+class HistoryConfig(_Section):
+    """Consumption before the bench came up, loaded into the MDMS: Wh by hour of the local day, and how far days differ."""
+
+    days: int = Field(default=30, ge=1, le=1100)
+    by_hour_wh: tuple[Annotated[float, Field(ge=0)], ...] = Field(default=_HOME_WH, min_length=24, max_length=24)
+    spread: float = Field(default=0.1, ge=0, le=1)
+    """Greatest deviation of an hour from the profile, as a share."""
+    seed: int | None = None
+    """The utility's seed unless given."""
+
+
+class AccountConfig(_Section):
+    """An account and the meter at its service address."""
+
+    number: str = Field(min_length=1)
+    meter_id: str = Field(min_length=1)
+    service_address: str = Field(min_length=1)
+    billing: BillingMode = Billing.PREPAID
+    at_zero: Option = AtZero.DISCONNECT
+    fallback: Option = AtZero.REGULAR_BILLING
+    """What happens where `at_zero` is impossible (D3)."""
+    auto_replenish_cents: int | None = Field(default=None, gt=0)
+    """Amount of an automatic payment; needed for the option `auto_replenish` (D4)."""
+    switch: bool = True
+    """False for a transformer-rated meter: neither disconnect nor limit can be chosen (D5)."""
+    bill_cycle_day: int = Field(default=1, ge=1, le=28)
+    opening_balance_cents: int = 0
+    history: HistoryConfig | None = None
+
+    @model_validator(mode="after")
+    def _options_possible(self) -> Self:
+        if self.fallback is AtZero.AUTO_REPLENISH:
+            raise ValueError(f"account {self.number}: auto_replenish cannot be its own fallback")
+        for key, option in (("at_zero", self.at_zero), ("fallback", self.fallback)):
+            if not self.switch and option in (AtZero.DISCONNECT, AtZero.LIMIT):
+                raise ValueError(f"account {self.number}: {key} {option.name.lower()} needs a meter with a switch")
+        if self.at_zero is AtZero.AUTO_REPLENISH and self.auto_replenish_cents is None:
+            raise ValueError(f"account {self.number}: at_zero auto_replenish needs auto_replenish_cents")
+        return self
+
+
+class CustomerConfig(_Section):
+    """A customer. `credential` is what they identify themselves with; the CSS keeps only its hash."""
+
+    id: str = Field(min_length=1)
+    name: str = Field(min_length=1)
+    address: str = Field(min_length=1)
+    credential: str = Field(min_length=4, repr=False)
+    language: Literal["en", "es"] = "en"
+    customer_class: Literal["residential", "commercial"] = "residential"
+    accounts: tuple[AccountConfig, ...] = Field(min_length=1)
+
+
+class CssConfig(_Section):
+    """How the CSS works."""
+
+    history_days: int = Field(default=30, ge=1)
+    """How far back estimates, averages and the account page look."""
+    refresh_period_s: float = Field(default=86_400.0, gt=0)
+    """Between balance messages to the meter of a prepaid account above its threshold (D12)."""
+    class_profile_wh: tuple[Annotated[float, Field(ge=0)], ...] = Field(default=_HOME_WH, min_length=24, max_length=24)
+    """Consumption by hour of the local day that is expected of an account without history."""
+    scrypt_cost: int = Field(default=14, ge=4, le=20)
+    """Logarithm of the work that checking a credential takes."""
+
+
+class UtilityConfig(_Section):
+    """The utility."""
+
+    time_zone: str = "America/Los_Angeles"
+    tariff: TariffConfig = TariffConfig()
+    payments: PaymentsConfig = PaymentsConfig()
+    network: NetworkConfig = NetworkConfig()
+    css: CssConfig = CssConfig()
+    adcs: AdcsConfig = AdcsConfig()
+    customers: tuple[CustomerConfig, ...] = ()
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The time zone of displays, days and bill cycles."""
+        return ZoneInfo(self.time_zone)
+
+    @field_validator("time_zone")
+    @classmethod
+    def _known_zone(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise ValueError(
+                f"time_zone {name!r} is not in the IANA data base; write it like America/Chicago"
+            ) from None
+        return name
+
+    @model_validator(mode="after")
+    def _no_double_names(self) -> Self:
+        accounts = [a for c in self.customers for a in c.accounts]
+        for what, names in (
+            ("customer", [c.id for c in self.customers]),
+            ("account", [a.number for a in accounts]),
+            ("meter", [a.meter_id for a in accounts]),
+        ):
+            for name in names:
+                if names.count(name) > 1:
+                    raise ValueError(f"{what} {name!r} stands twice; each needs its own")
+        return self

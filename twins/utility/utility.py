@@ -1,0 +1,63 @@
+"""The utility: its systems put together on one clock, one database and the meters of a bench, which it knows by role only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from drivers.roles import Meter
+from twins.clock import Clock
+from twins.defects import of
+from twins.utility.adcs import Adcs
+from twins.utility.config import UtilityConfig
+from twins.utility.css import Css
+from twins.utility.database import open_database
+from twins.utility.errors import NotAccepted, Reason
+from twins.utility.mdms import Mdms
+from twins.utility.network import AmiNetwork
+from twins.utility.payments import ConfiguredProcessor, PaymentProcessor
+
+
+class Utility:
+    """CSS, ADCS, MDMS and the AMI network. `meters` maps the meter id of an account to whatever plays that meter's role.
+
+    NotAccepted where an account names a meter that is not there, or the database cannot be opened.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        config: UtilityConfig,
+        meters: Mapping[str, Meter],
+        *,
+        seed: int = 0,
+        defects: frozenset[str] = frozenset(),
+        database_url: str = "sqlite://",
+        processor: PaymentProcessor | None = None,
+    ) -> None:
+        for customer in config.customers:
+            for account in customer.accounts:
+                if account.meter_id not in meters:
+                    raise NotAccepted(
+                        Reason.UNKNOWN_METER,
+                        f"account {account.number}: no meter {account.meter_id!r} on this bench; "
+                        f"meters are {', '.join(meters) or 'none'}",
+                    )
+        self._engine = open_database(database_url)
+        self.processor: PaymentProcessor = processor or ConfiguredProcessor(clock, config.payments.processor)
+        self.network = AmiNetwork(clock, config.network, seed)
+        self.mdms = Mdms(clock, self._engine, config, seed, of("mdms", defects))
+        self.adcs = Adcs(clock, self._engine, config.adcs, meters, self.network, self.mdms, of("adcs", defects))
+        self.css = Css(clock, self._engine, config, self.processor, self.adcs, self.mdms, of("css", defects))
+
+    def start(self) -> None:
+        """Load customers and history, take up what was left unfinished, and begin to serve."""
+        self.mdms.start()
+        self.adcs.start()
+        self.css.start()
+
+    async def close(self) -> None:
+        """Stop every task and timer of the utility and let go of the database."""
+        await self.css.close()
+        await self.adcs.close()
+        self.mdms.close()
+        self._engine.dispose()
