@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Coroutine
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -188,7 +189,7 @@ class Bench:
                 raise BadInput(f"{self.inventory.path}: twinbench.devices.{name}: {no}") from None
             # What a real model makes slow on its wire completes at once on a stepped clock.
             driver.wait = (lambda seconds: None) if self.clock.stepped else time.sleep
-            driver.commanded.append(lambda command, args, name=name: self._shadow(name, command, args))
+            driver.commanded.append(partial(self._shadow, name))
             try:
                 self.target.activate(driver)
             except DeviceError as no:
@@ -220,7 +221,7 @@ class Bench:
         self.loop.loop.call_soon_threadsafe(apply)
 
     def _identify(self, name: str, driver: DeviceDriver) -> Identity:
-        found: Identity = driver.identify()  # type: ignore[attr-defined]
+        found: Identity = driver.identify()
         for key, wanted in self.config.devices[name].identity.model_dump(exclude_none=True).items():
             if getattr(found, key) != wanted:
                 raise BenchError(
@@ -329,10 +330,10 @@ class Bench:
             return
         for name, device in self.config.devices.items():
             if device.role == "PowerAnalyzer":
-                for quantity, value in vars(self.drivers[name].read()).items():  # type: ignore[attr-defined]
+                for quantity, value in vars(self.drivers[name].read()).items():
                     self.record.reading(name, quantity, value, UNITS[quantity.rpartition("_")[2]])
             elif device.role == "Meter":
-                for quantity, value in vars(self.drivers[name].reading()).items():  # type: ignore[attr-defined]
+                for quantity, value in vars(self.drivers[name].reading()).items():
                     self.record.reading(name, quantity, value, UNITS[quantity.rpartition("_")[2]])
 
     # --- what the record wants to know -------------------------------------------------------------------------------

@@ -186,7 +186,7 @@ def _interrupted(number: int, frame: object) -> None:
 
 
 # The parser's own class of errors, which typer hands on only as the base of this one.
-_UsageError = typer.BadParameter.__bases__[0]
+_UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 
 
 def run(arguments: list[str] | None = None) -> int:
@@ -196,7 +196,7 @@ def run(arguments: list[str] | None = None) -> int:
     try:
         code = app(args=arguments, standalone_mode=False)
     except _UsageError as no:
-        print(f"twinbench: {no.format_message()} (see `twinbench --help`)", file=sys.stderr)  # type: ignore[attr-defined]
+        print(f"twinbench: {getattr(no, 'message', no)} (see `twinbench --help`)", file=sys.stderr)
         return BAD_INPUT
     except BadInput as no:
         print(f"twinbench: {no}", file=sys.stderr)

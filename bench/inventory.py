@@ -341,7 +341,7 @@ def _check_devices(path: Path, node: yaml.Node | None, inventory: Inventory) -> 
         for attributes in entry.values()
     ]
     for index, place in enumerate(config.wiring):
-        here = ["twinbench", "wiring", index]
+        here: list[str | int] = ["twinbench", "wiring", index]
         if index == 0:
             site = Site(SteppedClock())
         try:

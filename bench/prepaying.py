@@ -190,8 +190,9 @@ class Prepaying:
         return None
 
     def statement(self) -> Any:
-        """The latest statement of the account: what the back office holds true."""
-        return self.ask(self.css.statements, self.account.number)[-1]
+        """The latest statement of the account: what the back office holds true. None before any."""
+        statements = self.ask(self.css.statements, self.account.number)
+        return statements[-1] if statements else None
 
     def balance_cents(self) -> int:
         """The account's balance by the ledger."""

@@ -86,6 +86,12 @@ class AmiMeterDriver(DeviceDriver):
 
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
+        c1218.Logon(self.user_id, self.user).encode()  # WireError, a ValueError, names what is wrong with them
+        c1218.Security(self.password.encode()).encode()
+        if not c1218.OVERHEAD < self.packet_size <= c1218.LARGEST_PACKET or not 0 < self.packets < 256:
+            raise ValueError(
+                f"{self.packets} packets of {self.packet_size} bytes: up to 255, of 9 to {c1218.LARGEST_PACKET} bytes"
+            )
         self._port: serial.Serial | None = None
         self._poll = select.poll()
         self._station = Station(answers=False)

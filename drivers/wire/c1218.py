@@ -484,7 +484,9 @@ class Logon:
 
     def encode(self) -> bytes:
         """The request as a message."""
-        return b"\x50" + self.user_id.to_bytes(2, "big") + _padded(self.user.encode("ascii"), 10, b" ", "user name")
+        if not self.user.isascii() or not 0 <= self.user_id <= 0xFFFF:
+            raise WireError(f"C12.18: user id {self.user_id}, name {self.user!r}: 0 to 65535, and ASCII")
+        return b"\x50" + self.user_id.to_bytes(2, "big") + _padded(self.user.encode(), 10, b" ", "user name")
 
 
 @dataclass(frozen=True, slots=True, repr=False)

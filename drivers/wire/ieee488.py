@@ -117,7 +117,7 @@ def _parse_unit(text: str, path: tuple[str, ...]) -> tuple[Unit, tuple[str, ...]
     if query:
         rest = rest[1:]
     if rest and not rest[0].isspace():
-        raise ProgramError(111 if rest[0] not in ",:*?" else 102)
+        raise ProgramError(111)
     arguments = _parse_arguments(rest.strip())
     if header["common"]:
         return Unit((header["common"].upper(),), query, arguments), path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 
 import pytest
@@ -276,9 +277,8 @@ def test_hostile_requests_and_responses_raise_what_is_named(data: bytes) -> None
     except BadRequest:
         pass
     else:
-        assert decode_request(request.encode()) == request or isinstance(request, Logon)
+        if not isinstance(request, Logon) or request.user.isascii():
+            assert decode_request(request.encode()) == request
     for decode in (IdentResponse.decode, NegotiateResponse.decode, ReadResponse.decode, c1218.bare, Packet.decode):
-        try:
+        with contextlib.suppress(Declined, WireError):
             decode(data)
-        except (Declined, WireError):
-            pass

@@ -225,7 +225,7 @@ def test_a_garbled_answer_is_a_lost_link(make):
 def test_somebody_else_on_the_link_is_told(make):
     with Dialogue.tcp([(b"*IDN?\n", b"YOKOGAWA,WT332E,C2XX,F1.04\n")]) as peer:
         driver = make(f"TCPIP::{peer.address.replace(':', '::')}::SOCKET")
-        with pytest.raises(LinkLost, match="WT332E.*not as a Yokogawa WT310E"):
+        with pytest.raises(LinkLost, match=r"WT332E.*not as a Yokogawa WT310E"):
             driver.target.activate(driver)
 
 

@@ -1,4 +1,4 @@
-"""A small town for the utility's tests: one meter twin on its serial line, its driver, and the utility that knows both by role."""
+"""A small town for the utility's tests: a meter twin on its serial line, its driver, the utility that knows both by role."""
 
 from __future__ import annotations
 

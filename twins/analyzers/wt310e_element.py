@@ -68,9 +68,10 @@ class Integrals:
 
 @dataclass(frozen=True)
 class Errors:
-    """How wrong a unit may measure: bounds of its own gain and phase errors and of the noise of a reading."""
+    """How wrong a unit may measure: bounds of its own gain, frequency and phase errors and of the noise of a reading."""
 
     gain_error_pct: float
+    frequency_error_pct: float
     phase_error_deg: float
     noise_pct: float  # of range
 
@@ -116,7 +117,7 @@ class Element:
         self.faults = faults
         self._gain_u = 1 + errors.gain_error_pct / 100 * noise.bounded(seed, name, "U gain")
         self._gain_i = 1 + errors.gain_error_pct / 100 * noise.bounded(seed, name, "I gain")
-        self._gain_f = 1 + 1e-4 * noise.bounded(seed, name, "f gain")
+        self._gain_f = 1 + errors.frequency_error_pct / 100 * noise.bounded(seed, name, "f gain")
         self._turn = cmath.exp(1j * math.radians(errors.phase_error_deg * noise.bounded(seed, name, "phase")))
         self._seen = seen
         self._first_grid = True  # the instrument was on long before the bench: its first set needs no wait
@@ -125,8 +126,6 @@ class Element:
         self._readings: Readings
         self._telling: Timer | None = None
         self._held: tuple[Readings, Integrals] | None = None
-        self._voltage_at = len(VOLTAGE_RANGES) - 1
-        self._current_at = len(CURRENT_RANGES) - 1
         self._timer: Timer | None = None
         self._accrued = clock.now()
         self.updates = 0
@@ -139,6 +138,8 @@ class Element:
         self.mode = "RMS"
         self.scaling = Scaling()
         self.voltage_auto = self.current_auto = True
+        self._voltage_at = len(VOLTAGE_RANGES) - 1
+        self._current_at = len(CURRENT_RANGES) - 1
         self.period_s = 0.25
         self.automatic_period = False
         self.continuous = False
@@ -156,6 +157,7 @@ class Element:
         self._held = None
         self._restart_grid()
         self._tell()
+        self._tell_at_next_update()
 
     # --- Updates ---------------------------------------------------------------------------------------------------
 

@@ -35,6 +35,7 @@ class Wt310eOptions(BaseModel):
     serial: str = Field(default="C2PH13047V", pattern=r"^[A-Z0-9]{1,16}$")
     firmware: str = Field(default="F1.04", pattern=r"^[A-Z0-9.]{1,8}$")
     gain_error_pct: float = Field(default=0.05, ge=0)
+    frequency_error_pct: float = Field(default=0.01, ge=0)
     phase_error_deg: float = Field(default=0.02, ge=0)
     noise_pct: float = Field(default=0.005, ge=0)
 
@@ -70,7 +71,9 @@ class Wt310e:
             options.legs,
             name=name,
             seed=seed,
-            errors=Errors(options.gain_error_pct, options.phase_error_deg, options.noise_pct),
+            errors=Errors(
+                options.gain_error_pct, options.frequency_error_pct, options.phase_error_deg, options.noise_pct
+            ),
             changed=self._tell,
             faults=set(),
         )

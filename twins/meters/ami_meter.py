@@ -222,6 +222,8 @@ class AmiMeter:
         self._expect_alive("set the clock")
         if when.tzinfo is None:
             raise OutOfRange(f"{self.name}: set the clock to {when}: the time needs a zone")
+        if not 2000 <= when.year <= 2099:
+            raise OutOfRange(f"{self.name}: set the clock to {when}: its calendar goes from 2000 to 2099")
         jump = self.own_clock.set(when)
         self.logbook.write(EventCode.CLOCK_SET)
         self._recorder.clock_jumped(jump)

@@ -23,6 +23,7 @@ from drivers.roles import (
     ScheduledEvent,
     Switch,
 )
+from drivers.wire.meter_profile import LONGEST_TEXT
 from twins.clock import Clock, Timer
 from twins.meters.logbook import Logbook
 from twins.meters.recorder import Recorder
@@ -100,7 +101,7 @@ class Prepayment:
             self._convert(message.billing, code)
             return ReceiptStatus.PROCESSED
         if code is MessageCode.TEXT:
-            if message.text is None:
+            if message.text is None or len(message.text.encode(errors="replace")) > LONGEST_TEXT:
                 return ReceiptStatus.MALFORMED
             self.text = message.text
             return ReceiptStatus.PROCESSED

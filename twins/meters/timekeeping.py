@@ -37,11 +37,14 @@ class OwnClock:
             self.stopped = stopped
 
     def bench_time(self, own: datetime) -> datetime | None:
-        """The first moment of bench time at which this clock shows `own` or later; None while it is stopped."""
+        """The first moment of bench time at which this clock shows `own` or later; None for never (it is stopped)."""
         if self.stopped:
             return None
         away = own - self._own
-        at = self._bench + (away / (1 + self._drift) if self._drift else away)
+        try:
+            at = self._bench + (away / (1 + self._drift) if self._drift else away)
+        except OverflowError:  # beyond the year 9999
+            return None
         while self._read(at) < own:
             at += _TICK
         return at

@@ -21,6 +21,7 @@ from asyncua import ua
 from asyncua.common.utils import ServiceError
 from asyncua.crypto.cert_gen import setup_self_signed_certificate
 from asyncua.crypto.permission_rules import ADMIN_TYPES, USER_TYPES, PermissionRuleset, User, UserRole
+from asyncua.crypto.security_policies import SecurityPolicyFactory
 from asyncua.server.internal_server import InternalServer
 from asyncua.server.internal_session import InternalSession
 from asyncua.server.server import Server
@@ -63,7 +64,7 @@ class Users:
         """The user, or None for somebody who may not come in."""
         if username is None:
             return BenchUser(UserRole.Anonymous) if self._anonymous else None
-        if certificate is None:
+        if not certificate:
             # Without encryption only anonymous readers are served.
             raise ServiceError(StatusCodes.BadSecurityModeInsufficient)
         if not self._nobody:
@@ -124,6 +125,13 @@ class InternalBenchServer(InternalServer):
         raise ServiceError(StatusCodes.BadServiceUnsupported)
 
 
+class OpenPolicyFactory(SecurityPolicyFactory):  # type: ignore[misc]
+    """Open channels. A certificate sent along proves nothing there and is dropped, so that it cannot be taken for encryption."""
+
+    def create(self, peer_certificate: Any) -> Any:
+        return super().create(None)
+
+
 class GuardedServer(Server):
     """asyncua's server with rules of its own for each kind of channel.
 
@@ -140,9 +148,17 @@ class GuardedServer(Server):
 
     async def _setup_server_nodes(self) -> None:
         await super()._setup_server_nodes()
-        for policy in self._policies:
+        for index, policy in enumerate(self._policies):
             encrypted = policy.mode == ua.MessageSecurityMode.SignAndEncrypt
             policy.permission_ruleset = ChannelRules(encrypted=encrypted, reads=encrypted or self._anonymous)
+            if not encrypted:
+                self._policies[index] = OpenPolicyFactory(  # type: ignore[no-untyped-call]
+                    policy.cls,
+                    policy.mode,
+                    policy.certificate,
+                    policy.private_key,
+                    permission_ruleset=policy.permission_ruleset,
+                )
         offered = []
         for endpoint in self.iserver.endpoints:
             if endpoint.SecurityMode == ua.MessageSecurityMode.None_:

@@ -86,7 +86,7 @@ def runs_out(shape: Profile, start: datetime, credit_wh: float, zone: ZoneInfo) 
         for at, length, hour in _hours(start, start + LONGEST, zone):
             wh = length * shape.wh_by_hour[hour]
             if wh >= left:
-                return at + timedelta(seconds=int(left / wh * length * 3600))
+                return at + timedelta(seconds=int(left / wh * length * 3600 + 1e-3))
             left -= wh
     return start + LONGEST
 

@@ -200,8 +200,9 @@ class Mdms:
             held = session.scalars(
                 select(ScheduleRow).where(ScheduleRow.meter_id == meter_id, ScheduleRow.withdrawn_at.is_(None))
             ).all()
-            for row in held:
-                if _scheduled(row) not in events:
+            known = [_scheduled(row) for row in held]
+            for row, event in zip(held, known, strict=True):
+                if event not in events:
                     row.withdrawn_at = now
         rows = (
             ScheduleRow(
@@ -212,7 +213,7 @@ class Mdms:
                 at_zero=e.at_zero.value,
             )
             for e in events
-            if e not in [_scheduled(row) for row in held]
+            if e not in known
         )
         self._store(Kind.SCHEDULE, meter_id, rows, ())
 

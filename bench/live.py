@@ -1,0 +1,73 @@
+"""Keeps a bench up, live, for the engineer at the bench: `twinbench up`.
+
+On a terminal it shows a table of what the devices read, elsewhere it prints one line (JSON, if asked) when ready. A stepped
+clock is advanced at the pace of real time here; through the mirror it can be advanced further.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+import time
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from bench import inventory
+from bench.bench import Bench
+from drivers.errors import DeviceError
+
+REFRESH_S = 0.5
+
+
+def keep_up(bench_file: Path, *, seed: int | None, defects: tuple[str, ...], as_json: bool) -> None:
+    """Bring the bench up, say where it can be reached, and keep it up until Ctrl-C or SIGTERM (KeyboardInterrupt)."""
+    with Bench(inventory.load(bench_file), seed=seed, defects=defects) as bench:
+        if as_json:
+            ready = {"bench": bench.name, "mirror": bench.mirror_url, "devices": bench.describe()}
+            sys.stdout.write(json.dumps(ready) + "\n")
+            sys.stdout.flush()
+        else:
+            print(f"{bench.name} is up; mirror at {bench.mirror_url}; Ctrl-C takes it down", flush=True)
+        console = Console()
+        show = console.is_terminal and not as_json
+        with Live(_table(bench), console=console, refresh_per_second=4) if show else nullcontext() as live:
+            last = time.monotonic()
+            while True:
+                time.sleep(REFRESH_S)
+                now = time.monotonic()
+                if bench.clock.stepped:
+                    bench.advance(now - last)
+                last = now
+                if live is not None:
+                    live.update(_table(bench))
+
+
+def _table(bench: Bench) -> Table:
+    table = Table(title=f"{bench.name}  {bench.now:%Y-%m-%d %H:%M:%S} UTC", title_justify="left")
+    for heading in ("device", "is", "reads"):
+        table.add_column(heading)
+    for name, device in bench.config.devices.items():
+        kind = "twin" if device.is_twin else "real"
+        try:
+            reads = _reads(device.role, bench.device(name))
+        except DeviceError as no:
+            reads = f"[red]{no}[/red]"
+        table.add_row(name, f"{kind} {device.model}", reads)
+    return table
+
+
+def _reads(role: str, driver: Any) -> str:
+    if role == "Relay":
+        closed = driver.closed()
+        return "closed: " + (", ".join(str(k + 1) for k, c in enumerate(closed) if c) or "none")
+    if role == "Meter":
+        service = driver.service()
+        shown = ", ".join(f"{k} {v:.3f}" for k, v in dataclasses.asdict(driver.reading()).items())
+        return f"{shown}, switch {service.switch.name.lower()}, {service.billing.name.lower()}"
+    return ", ".join(f"{k} {v:.4g}" for k, v in dataclasses.asdict(driver.read()).items())
