@@ -50,8 +50,8 @@ _CALM = 20
 """Sessions without a repeated packet after which a line no longer counts as noisy."""
 _MOST_TRIES = 6
 """Sessions that one request is worth on a line that garbles: each packet is tried four times in each."""
-_SPAN = 8
-"""Intervals read at first when looking back for a moment; then as many again as are known."""
+_SPAN = 2
+"""Intervals read at first when looking back for a moment (an hourly poll wants one); then as many again as are known."""
 
 _RESULTS = {
     ProcedureResult.BAD_PARAMETER: "invalid parameter",

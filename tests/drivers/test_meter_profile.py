@@ -336,7 +336,7 @@ DECODERS = (
 )  # fmt: skip
 
 
-@settings(max_examples=2000, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(st.data())
 def test_hostile_bytes_raise_the_table_error(data: st.DataObject) -> None:
     seed = bytearray(data.draw(st.sampled_from(list(EXAMPLES.values())) | st.binary(max_size=80)))

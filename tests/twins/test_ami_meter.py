@@ -23,7 +23,7 @@ from drivers.roles import (
 )
 from tests.conftest import LoopThread
 from twins import defects, models
-from twins.clock import SteppedClock
+from twins.clock import SteppedClock, WallClock
 from twins.meters.ami_meter import MODEL, AmiMeter, AmiMeterOptions, build, default_site
 from twins.meters.service import first_excess
 from twins.wiring import Load, Site, Source, Tap, single_phase, three_phase
@@ -440,7 +440,7 @@ def test_a_prepayment_sets_the_account_energises_and_is_receipted(home: Make) ->
     assert h.meter.service().switch is Switch.OPEN
     h.after(0.5)
     account = h.meter.account()
-    assert (account.balance_cents, account.credit_wh, account.billing) == (2500, 116_300, Billing.PREPAID)
+    assert (account.balance_cents, account.credit_wh) == (2500, 116_300)
     assert (account.at_zero, account.last_message_id) == (AtZero.DISCONNECT, 77)
     done = START + timedelta(seconds=102.5)
     assert account.updated_at == done
@@ -577,8 +577,14 @@ def test_a_prepayment_of_a_regular_service_converts_it_at_the_intervals_end(home
     h = home()
     h.after(60)
     h.send(MessageCode.PREPAYMENT)
-    assert h.after(60).service().billing is Billing.REGULAR
-    assert h.after(3480).service().billing is Billing.PREPAID
+    assert h.after(60).service().billing is h.meter.account().billing is Billing.REGULAR
+    assert h.after(3480).service().billing is h.meter.account().billing is Billing.PREPAID
+    (changed,) = h.events(EventCode.BILLING_CHANGED)
+    assert (changed.at, changed.argument, changed.message_code) == (
+        START + timedelta(hours=1),
+        1,
+        MessageCode.PREPAYMENT,
+    )
 
 
 def test_local_credit_is_refused_and_logged(home: Make) -> None:
@@ -682,6 +688,28 @@ def test_events_go_by_the_meters_own_clock_also_when_it_is_set(home: Make) -> No
     assert h.meter.service().switch is Switch.CLOSED
     h.loop.call(h.meter.set_clock, START)
     assert h.after(2 * 3600).service().switch is Switch.OPEN
+
+
+# --- Real time -------------------------------------------------------------------------------------------------------
+
+
+def test_it_does_the_same_in_real_time(site_loop: LoopThread) -> None:
+    clock = site_loop.call(WallClock)
+    site = Site(clock)
+    options = default_site(site).model_copy(
+        update={"processing_s": 0.02, "limit_window_s": 0.1, "reclose_s": 0.1, "class_percent": 0}
+    )
+    meter = site_loop.call(build, clock, site, name="meter", options=options)
+    site_loop.call(meter.send, message(MessageCode.LIMIT, 1, clock.now(), limit_w=1000))
+
+    def done() -> bool:
+        return [e.event for e in meter.log()].count(EventCode.LIMIT_TRIPPED) == 2
+
+    assert site_loop.run(clock.run_until(clock.now() + timedelta(seconds=5), done))
+    trip, reclosed, _ = (e for e in meter.log() if e.event in (EventCode.LIMIT_TRIPPED, EventCode.RECLOSED))
+    assert (reclosed.at - trip.at).total_seconds() == pytest.approx(0.1, abs=0.09)
+    assert meter.receipts()[0].status is ReceiptStatus.PROCESSED
+    site_loop.run(clock.close())
 
 
 # --- Display ---------------------------------------------------------------------------------------------------------

@@ -157,6 +157,10 @@ def test_the_model_offers_a_pty_and_a_tcp_port(site_loop: LoopThread, tmp_path: 
         host.close()
     for face in (line, tcp):
         site_loop.run(face.close())
+    with pytest.raises(ValueError, match="HOST:PORT"):
+        MODEL.faces["tcp"](meter, "nowhere", LineOptions())
+    with pytest.raises(ValueError, match="serial line"):
+        MODEL.faces["tcp"](meter, "127.0.0.1:0", LineOptions(paced_baud=9600))
 
 
 # --- The rules of a session ------------------------------------------------------------------------------------------

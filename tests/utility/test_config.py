@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from drivers.roles import AtZero, MessageCode
 from tests.conftest import LoopThread
-from tests.utility.conftest import Town, config
+from tests.utility.conftest import config
 from twins.clock import SteppedClock
 from twins.utility.config import UtilityConfig
 from twins.utility.errors import NotAccepted, Reason
@@ -75,4 +75,3 @@ def test_an_account_whose_meter_is_not_on_the_bench_is_refused(site_loop: LoopTh
 
 def test_no_credential_shows_in_a_printed_configuration() -> None:
     assert "analytical engine" not in repr(config())
-    assert Town is not None

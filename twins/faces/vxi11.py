@@ -22,7 +22,7 @@ from twins.faces.stream import Endpoint
 Code = vxi11.ErrorCodes
 
 _MOST_DATA = 1 << 16  # of one device_write, told to the client as maxRecvSize
-_MOST_RECORD = _MOST_DATA + 1024
+_MOST_RECORD = 4 * _MOST_DATA  # a longer one is an attack, not a client that ignores maxRecvSize
 _MOST_LINKS = 64
 _MOST_UNSENT = 1 << 20
 _FOREVER_MS = 2**32 - 1

@@ -520,8 +520,12 @@ def _serial(meter: AmiMeter, address: str, line: LineOptions) -> Face:
 
 
 def _tcp(meter: AmiMeter, address: str, line: LineOptions) -> Face:
-    host, _, port = address.rpartition(":")
-    return TcpServer(lambda send: C1218Session(meter, send), host or "127.0.0.1", int(port or 0))
+    host, _, port = (address or "127.0.0.1:0").rpartition(":")
+    if not host or not port.isdigit() or int(port) > 65535:
+        raise ValueError(f"address {address!r} is no HOST:PORT")
+    if line != LineOptions():
+        raise ValueError("pacing and disturbance belong to a serial line: serve the meter on a pty for them")
+    return TcpServer(lambda send: C1218Session(meter, send), host, int(port))
 
 
 MODEL = Model("ami-meter", Meter, AmiMeterOptions, build, {"pty": _serial, "tcp": _tcp}, default_site)

@@ -65,7 +65,6 @@ class Prepayment:
         self._test = test
         self._changed = changed
         self._defects = defects
-        self.billing = Billing.REGULAR
         self.account = Account(Billing.REGULAR, 0, 0, 0, timedelta(0), None, AtZero.REGULAR_BILLING, 0, None)
         self.shown_cents = 0
         self.text = ""
@@ -78,6 +77,11 @@ class Prepayment:
         self._next_billing: tuple[Billing, MessageCode | None] | None = None
         self._timer: Timer | None = None
         self._alive = False
+
+    @property
+    def billing(self) -> Billing:
+        """The billing in force."""
+        return self.account.billing
 
     def carry_out(self, message: MeterMessage) -> ReceiptStatus:
         """Do what a message says; anything but PROCESSED leaves everything as it was."""
@@ -124,9 +128,8 @@ class Prepayment:
         if self._next_billing is not None:
             (billing, code), self._next_billing = self._next_billing, None
             if billing is not self.billing:
-                self.billing = billing
+                self._set_account(billing=billing)
                 self._log.write(EventCode.BILLING_CHANGED, billing.value, code)
-            self._set_account(billing=billing)
 
     def power(self, alive: bool) -> None:
         """The meter has come up, or lost its supply: what fell due meanwhile is done when it is back."""
@@ -176,7 +179,6 @@ class Prepayment:
         self.shown_cents = old.balance_cents if "display_keeps_old_balance" in self._defects else message.balance_cents
         price = message.price_millicents_per_kwh
         self._set_account(
-            billing=Billing.PREPAID if message.code is MessageCode.PREPAYMENT else old.billing,
             balance_cents=message.balance_cents,
             credit_wh=old.credit_wh if message.credit_wh is None else message.credit_wh,
             price_millicents_per_kwh=old.price_millicents_per_kwh if price is None else price,

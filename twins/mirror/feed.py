@@ -13,7 +13,7 @@ import logging
 import math
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -28,7 +28,7 @@ from twins.clock import AnyClock
 from twins.mirror.address_space import HEALTH, DeviceNodes, variant_type
 from twins.mirror.devices import MirroredDevice
 from twins.mirror.methods import code_of, data_value
-from twins.mirror.variables import Field, RoleTable, difference, plain
+from twins.mirror.variables import Field, Read, RoleTable, difference, plain
 
 _log = logging.getLogger(__name__)
 
@@ -44,61 +44,39 @@ _NUMBER = Field("number", "Number", float)
 
 @dataclass(frozen=True)
 class Answer:
-    """What a device said to one read: the values of its fields, or the status code they get instead."""
+    """What a device said to one read: the values of its fields, or the status code they get instead, and why."""
 
     fields: tuple[Field, ...]
     values: Sequence[Any] | None
     code: int = Codes.Good
-
-
-@dataclass(frozen=True)
-class Answers:
-    """What a device said to all its reads, and the first error on the way."""
-
-    answers: tuple[Answer, ...]
     error: BaseException | None = None
-    link_lost: bool = False
 
-    def values(self) -> dict[str, Any]:
-        """The values that are there, by key."""
-        return {
-            one.key: value
-            for answer in self.answers
-            if answer.values is not None
-            for one, value in zip(answer.fields, answer.values, strict=True)
-        }
+    @property
+    def link_lost(self) -> bool:
+        """Whether the device did not answer at all."""
+        return isinstance(self.error, LinkLost | OSError)
 
 
-def ask(device: Any, table: RoleTable, fields: Sequence[tuple[Field, ...]]) -> Answers:
-    """Put all of a role's reads to a device, or to a model. Never raises: what went wrong stands in the answer."""
-    answers: list[Answer] = []
-    first: BaseException | None = None
-    lost = False
-    for read, names in zip(table.reads, fields, strict=True):
-        if lost:  # every further read would wait for its time-out
-            answers.append(Answer(names, None, Codes.BadCommunicationError))
-            continue
-        try:
-            answers.append(Answer(names, read.spread(getattr(device, read.method)(), names)))
-        except NotSupported:
-            answers.append(Answer(names, None, Codes.BadNotSupported))
-        except Exception as error:  # noqa: BLE001 - a device that fails is mirrored as such
-            lost = isinstance(error, LinkLost | OSError)
-            first = first or error
-            answers.append(Answer(names, None, code_of(error)))
-    return Answers(tuple(answers), first, lost)
+def ask(device: Any, read: Read, fields: tuple[Field, ...]) -> Answer:
+    """Put one of a role's reads to a device, or to a model. Never raises: what went wrong stands in the answer."""
+    try:
+        return Answer(fields, read.spread(getattr(device, read.method)(), fields))
+    except NotSupported:
+        return Answer(fields, None, Codes.BadNotSupported)
+    except Exception as error:  # noqa: BLE001 - a device that fails is mirrored as such
+        return Answer(fields, None, code_of(error), error)
 
 
-def call_unless_busy(device: Any, fn: Callable[[], Any]) -> tuple[bool, Any]:
-    """Call `fn` with the device's link to ourselves. (False, None) where somebody else has it: whoever holds bench time
+def call_unless_busy(device: Any, fn: Callable[..., Any], *args: Any) -> tuple[bool, Any]:
+    """Call `fn(*args)` with the device's link to ourselves. (False, None) where somebody else has it: whoever holds bench time
     still must not wait for somebody who may be waiting for bench time."""
     lock = getattr(device, "lock", None)
     if lock is None:
-        return True, fn()
+        return True, fn(*args)
     if not lock.acquire(timeout=_BUSY_S):
         return False, None
     try:
-        return True, fn()
+        return True, fn(*args)
     finally:
         lock.release()
 
@@ -118,6 +96,12 @@ class Followed:
     model_soonest: float = 0.0
     errors: int = 0
     shown: dict[str, Any] = field(default_factory=dict)  # what the model said last
+    differences: dict[str, float | None] = field(default_factory=dict)  # measured minus modelled
+
+    @property
+    def reads(self) -> Iterator[tuple[Read, tuple[Field, ...]]]:
+        """The role's reads, each with the fields that it fills."""
+        return zip(self.table.reads, self.fields, strict=True)
 
     @property
     def by_key(self) -> dict[str, Field]:
@@ -256,23 +240,23 @@ class Feed:
         started = time.monotonic()
         if followed.device.model is None or started < followed.model_soonest:
             return
-        self._show_model(followed, ask(followed.device.model, followed.table, followed.fields), changes_only=True)
+        for read, names in followed.reads:
+            self._show_model(followed, ask(followed.device.model, read, names), changes_only=True)
         ended = time.monotonic()
         followed.model_soonest = ended + self._pause(ended - started)
 
     def _pause(self, spent: float) -> float:
         return spent * (max(1, len(self._followed)) / self._share - 1)
 
-    def _show_model(self, followed: Followed, answers: Answers, *, changes_only: bool = False) -> None:
+    def _show_model(self, followed: Followed, answer: Answer, *, changes_only: bool = False) -> None:
         at = self._clock.now()
-        for answer in answers.answers:
-            for index, one in enumerate(answer.fields):
-                value = None if answer.values is None else plain(answer.values[index])
-                what = (value, answer.code)
-                if changes_only and followed.shown.get(one.key) == what:
-                    continue
-                followed.shown[one.key] = what
-                self.put(followed.nodes.modelled[one.key], one, value, code=answer.code, at=at)
+        for index, one in enumerate(answer.fields):
+            value = None if answer.values is None else plain(answer.values[index])
+            what = (value, answer.code)
+            if changes_only and followed.shown.get(one.key) == what:
+                continue
+            followed.shown[one.key] = what
+            self.put(followed.nodes.modelled[one.key], one, value, code=answer.code, at=at)
 
     async def _read_all(self) -> None:
         while not self._stopping:
@@ -289,69 +273,84 @@ class Feed:
                     await self._read(followed)
 
     async def _read(self, followed: Followed) -> None:
+        """Read a device. Bench time stands still, and the link is taken, for one question at a time."""
         device = followed.device
         followed.dirty = False
-        modelled: Answers | None = None
-        try:
-            async with self._clock.turn():
-                started = time.monotonic()
-                free, measured = await self._clock.io(
-                    call_unless_busy, device.driver, lambda: ask(device.driver, followed.table, followed.fields)
-                )
-                at = self._clock.now()
-                if free and device.model is not None:
-                    modelled = ask(device.model, followed.table, followed.fields)
-                spent = time.monotonic() - started
-        except Exception:  # noqa: BLE001 - the mirror goes on, whatever a device does
-            _log.exception("mirror: %s was not read", device.name)
-            free, spent = False, 0.0
+        spent = 0.0
+        error: BaseException | None = None
+        lost = False
+        for read, names in followed.reads:
+            if lost:  # every further question would wait for its time-out
+                answer = Answer(names, None, Codes.BadCommunicationError)
+                self._show(followed, answer, self._clock.now())
+                continue
+            try:
+                async with self._clock.turn():
+                    started = time.monotonic()
+                    free, answer = await self._clock.io(
+                        call_unless_busy, device.driver, ask, device.driver, read, names
+                    )
+                    if free:
+                        self._show(followed, answer, self._clock.now(), read)
+                    spent += time.monotonic() - started
+            except Exception:  # noqa: BLE001 - the mirror goes on, whatever a device does
+                _log.exception("mirror: %s was not read", device.name)
+                free = False
+            if not free:
+                followed.dirty = True
+                followed.soonest = time.monotonic() + _BUSY_S
+                return
+            error, lost = error or answer.error, answer.link_lost
         now = time.monotonic()
-        if not free:
-            followed.dirty = True
-            followed.soonest = now + _BUSY_S
-            return
         pause = min(self._pause(spent), _MOST_S) if self._clock.stepped else 0.0
         followed.soonest = now + max(_LEAST_S, pause)
         followed.due = now + max(self._cadence_s, pause)
-        self._show_measured(followed, measured, at)
+        self._show_health(followed, error, lost)
+        self._show_within_limits(followed)
+
+    def _show(self, followed: Followed, answer: Answer, at: datetime, read: Read | None = None) -> None:
+        """Show a measured answer; with `read`, also what the model says to it at the same moment, and the difference."""
+        for index, one in enumerate(answer.fields):
+            value = None if answer.values is None else answer.values[index]
+            self.put(followed.nodes.measured[one.key], one, value, code=answer.code, at=at)
+        if followed.device.model is None:
+            return
+        modelled = None if read is None else ask(followed.device.model, read, answer.fields)
         if modelled is not None:
             self._show_model(followed, modelled)
-            self._show_deviation(followed, measured.values(), modelled.values(), at)
+        for index, one in enumerate(answer.fields):
+            if not one.numeric:
+                continue
+            delta: float | None = None
+            if answer.values is not None and modelled is not None and modelled.values is not None:
+                delta = difference(answer.values[index], modelled.values[index])
+            followed.differences[one.key] = delta
+            code = Codes.BadNoData if delta is None else Codes.Good
+            self.put(followed.nodes.deviation[one.key], _NUMBER, delta, code=code, at=at)
 
-    def _show_measured(self, followed: Followed, answers: Answers, at: datetime) -> None:
-        nodes = followed.nodes
-        for answer in answers.answers:
-            for index, one in enumerate(answer.fields):
-                value = None if answer.values is None else answer.values[index]
-                self.put(nodes.measured[one.key], one, value, code=answer.code, at=at)
-        health: dict[str, Any] = {"link": "down" if answers.link_lost else "up"}
-        if answers.error is None:
+    def _show_health(self, followed: Followed, error: BaseException | None, lost: bool) -> None:
+        health: dict[str, Any] = {"link": "down" if lost else "up"}
+        at = self._clock.now()
+        if error is None:
             health["last_good_read"] = at
         else:
             followed.errors += 1
             health["errors"] = followed.errors
-            health["last_error"] = str(answers.error) or type(answers.error).__name__
+            health["last_error"] = str(error) or type(error).__name__
         for key, value in health.items():
-            self.put(nodes.health[key], _HEALTH[key], value, at=at)
+            self.put(followed.nodes.health[key], _HEALTH[key], value, at=at)
 
-    def _show_deviation(
-        self, followed: Followed, measured: dict[str, Any], modelled: dict[str, Any], at: datetime
-    ) -> None:
-        differences: dict[str, float | None] = {}
-        for key, node in followed.nodes.deviation.items():
-            delta = differences[key] = difference(measured.get(key), modelled.get(key))
-            self.put(node, _NUMBER, delta, code=Codes.BadNoData if delta is None else Codes.Good, at=at)
+    def _show_within_limits(self, followed: Followed) -> None:
+        if followed.nodes.within_limits is None:
+            return
+        deltas = [(followed.differences.get(key), limit) for key, limit in followed.limits.items()]
         within: bool | None = True
-        for key, limit in followed.limits.items():
-            delta = differences.get(key)
-            if delta is not None and abs(delta) > limit:
-                within = False
-                break
-            if delta is None:
-                within = None
-        assert followed.nodes.within_limits is not None
+        if any(delta is not None and abs(delta) > limit for delta, limit in deltas):
+            within = False
+        elif any(delta is None for delta, _ in deltas):
+            within = None
         code = Codes.BadNoData if within is None else Codes.Good
-        self.put(followed.nodes.within_limits, _FLAG, within, code=code, at=at)
+        self.put(followed.nodes.within_limits, _FLAG, within, code=code)
 
     # --- bench time ------------------------------------------------------------------------------------------------------
 

@@ -125,11 +125,11 @@ class InternalBenchServer(InternalServer):
         raise ServiceError(StatusCodes.BadServiceUnsupported)
 
 
-class OpenPolicyFactory(SecurityPolicyFactory):  # type: ignore[misc]
+class OpenPolicyFactory(SecurityPolicyFactory):
     """Open channels. A certificate sent along proves nothing there and is dropped, so that it cannot be taken for encryption."""
 
     def create(self, peer_certificate: Any) -> Any:
-        return super().create(None)
+        return super().create(None)  # type: ignore[no-untyped-call]
 
 
 class GuardedServer(Server):

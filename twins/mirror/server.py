@@ -285,7 +285,7 @@ class Mirror:
             while True:
                 async with self._clock.turn():
                     done, _ = await self._clock.io(
-                        call_unless_busy, driver, lambda: getattr(driver, command.method)(*arguments)
+                        call_unless_busy, driver, getattr(driver, command.method), *arguments
                     )
                 if done:
                     break
