@@ -29,6 +29,11 @@ _WORK_S = 0.002
 _PAUSE_S = 5e-5
 
 
+def real_now() -> datetime:
+    """Real time, aware UTC, for the few places that tell it beside bench time (OPC UA's ServerTimestamp)."""
+    return datetime.now(UTC)
+
+
 class ClockError(Exception):
     """The clock was asked for something that would break its order."""
 
@@ -445,4 +450,15 @@ class WallClock(_Common):
 AnyClock = SteppedClock | WallClock
 """The two clocks, where somebody has to advance one."""
 
-__all__ = ["EPOCH", "AnyClock", "Clock", "ClockError", "Event", "Queue", "SteppedClock", "Timer", "WallClock"]
+__all__ = [
+    "EPOCH",
+    "AnyClock",
+    "Clock",
+    "ClockError",
+    "Event",
+    "Queue",
+    "SteppedClock",
+    "Timer",
+    "WallClock",
+    "real_now",
+]

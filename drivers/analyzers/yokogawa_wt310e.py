@@ -14,7 +14,7 @@ import attr
 import pyvisa
 from labgrid.driver import Driver
 from labgrid.factory import target_factory
-from pyvisa.constants import BufferOperation
+from pyvisa.constants import BufferOperation, StatusCode
 from pyvisa.errors import VisaIOError
 
 from drivers.device import DeviceDriver
@@ -36,6 +36,10 @@ _STATES = {
 }
 _RESET_S = 2.0
 _MOST_STALE = 64  # replies that may still be under way after a time-out
+
+
+def _timed_out(no: BaseException | None) -> bool:
+    return isinstance(no, VisaIOError) and no.error_code == StatusCode.error_timeout
 
 
 @target_factory.reg_driver
@@ -71,32 +75,38 @@ class YokogawaWt310eDriver(DeviceDriver):
     # --- Link ----------------------------------------------------------------------------------------------------------
 
     def _open(self) -> None:
-        link = self.link
-        milliseconds = round(link.timeout * 1000)
-        try:
-            self._manager = pyvisa.ResourceManager("@py")
-            extra = {"baud_rate": link.baudrate} if link.resource.upper().startswith("ASRL") else {}
-            self._instrument = self._manager.open_resource(
-                link.resource,
-                open_timeout=milliseconds,
-                timeout=milliseconds,
-                read_termination="\n",
-                write_termination="\n",
-                **extra,
-            )
-            if extra:
-                self._instrument.flush(BufferOperation.discard_read_buffer)
-        except Exception as no:
-            self._close()
-            raise LinkLost(
-                f"{link.resource}: cannot be opened ({no or type(no).__name__}); check address, cable and power"
-            ) from no
+        self._connect()
         try:
             self._resynchronise()
             self._set_up()
         except BaseException:
             self._close()
             raise
+
+    def _connect(self) -> None:
+        link = self.link
+        milliseconds = round(link.timeout * 1000)
+        try:
+            self._manager = pyvisa.ResourceManager("@py")
+            self._instrument = self._manager.open_resource(
+                link.resource,
+                open_timeout=milliseconds,
+                timeout=milliseconds,
+                read_termination="\n",
+                write_termination="\n",
+                **({"baud_rate": link.baudrate} if self._serial else {}),
+            )
+            if self._serial:
+                self._instrument.flush(BufferOperation.discard_read_buffer)
+        except Exception as no:  # pyvisa-py raises whatever went wrong, even a bare Exception
+            self._close()
+            raise LinkLost(
+                f"{link.resource}: cannot be opened ({no or type(no).__name__}); check address, cable and power"
+            ) from no
+
+    @property
+    def _serial(self) -> bool:
+        return bool(self.link.resource.upper().startswith("ASRL"))
 
     def _close(self) -> None:
         instrument, self._instrument = self._instrument, None
@@ -106,7 +116,7 @@ class YokogawaWt310eDriver(DeviceDriver):
 
     def _resynchronise(self) -> None:
         """Ask for the identity and drop whatever comes before it: replies to what was asked before a time-out."""
-        self._write("\n*IDN?" if self.link.resource.upper().startswith("ASRL") else "*IDN?")
+        self._write("\n*IDN?" if self._serial else "*IDN?")  # NL ends what a cut line left half said
         for _ in range(_MOST_STALE):
             reply = self._read()
             if reply.count(",") == 3 and not reply[:1].isdigit() and reply[:1] not in ("-", "N", "I"):
@@ -151,8 +161,7 @@ class YokogawaWt310eDriver(DeviceDriver):
 
     def _lost(self, message: str, no: Exception) -> LinkLost:
         self._close()
-        timed_out = isinstance(no, VisaIOError) and no.error_code == pyvisa.constants.StatusCode.error_timeout
-        what = f"no answer within {self.link.timeout:g} s" if timed_out else f"{no or type(no).__name__}"
+        what = f"no answer within {self.link.timeout:g} s" if _timed_out(no) else f"{no or type(no).__name__}"
         return LinkLost(f"{self.link.resource}: {message!r}: {what}; check cable and power")
 
     def _garbled(self, question: str, reply: str) -> LinkLost:
@@ -171,28 +180,23 @@ class YokogawaWt310eDriver(DeviceDriver):
                 self._write(question)
                 return self._read()
             except LinkLost as lost:
-                refusal = self._refusal_behind(question)
+                refusal = self._refusal_behind(question) if _timed_out(lost.__cause__) else None
                 if refusal is not None:
                     raise refusal from None
-                raise lost from None
+                raise
 
     def _refusal_behind(self, question: str) -> Refused | None:
         """The refusal that kept a question without answer; None where the link is what failed."""
-        link = self.link
         try:
-            self._manager = pyvisa.ResourceManager("@py")
-            self._instrument = self._manager.open_resource(
-                link.resource,
-                timeout=round(link.timeout * 1000),
-                read_termination="\n",
-                **({"baud_rate": link.baudrate} if link.resource.upper().startswith("ASRL") else {}),
-            )
+            self._connect()
             self._resynchronise()
-            return self._refusal(question)
-        except Exception:  # noqa: BLE001 - then it is the link
+            refusal = self._refusal(question)
+        except LinkLost:
             return None
         finally:
             self._close()
+        # 4xx are query errors: they tell of the time-out itself
+        return None if refusal is None or refusal.code in range(400, 500) else refusal
 
     def _refusal(self, message: str) -> Refused | None:
         """The first entry of the error queue as a refusal, None where it is empty; empties the queue."""

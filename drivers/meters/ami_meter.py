@@ -15,6 +15,7 @@ from typing import TypeVar
 
 import attr
 import serial
+from labgrid.binding import BindingState, StateError
 from labgrid.factory import target_factory
 
 from drivers.device import DeviceDriver
@@ -117,6 +118,8 @@ class AmiMeterDriver(DeviceDriver):
     def session(self) -> Iterator[None]:
         """Keep one session open over several calls; other threads wait until it ends. May be nested."""
         with self.lock:
+            if self.state is not BindingState.active:
+                raise StateError(f"{self} is not active; activate it on its target")
             self._depth += 1
             try:
                 yield

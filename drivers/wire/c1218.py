@@ -254,7 +254,7 @@ class Station:
         self._waiting = False  # for its acknowledgement
         self._tries = 0
         self._answered = False  # whether something was sent since the last packet came in
-        self._heard: tuple[bool, int] | None = None  # toggle and CRC of the packet received last
+        self._heard: Packet | None = None  # the packet received last
         self._parts: list[bytes] = []
         self._expected = -1
         self._deframer = Deframer()
@@ -356,9 +356,8 @@ class Station:
         return messages
 
     def _packet_in(self, packet: Packet, messages: list[bytes]) -> None:
-        # A duplicate has the toggle and the CRC of the packet before it (C12.18); the CRC covers the toggle.
-        mark = (packet.toggle, hash((packet.data, packet.sequence, packet.multi, packet.first)))
-        if mark == self._heard:
+        # A repetition has the toggle and the CRC of the packet before it (C12.18), so it is that packet, bit for bit.
+        if packet == self._heard:
             self.out += ACK
             if self.answers and self._answered:
                 self.out += self._packet
@@ -377,7 +376,7 @@ class Station:
         else:
             self._parts = [packet.data]
             self._expected = -1
-        self._heard = mark
+        self._heard = packet
         self.out += ACK
         # A new packet from the other end says that it has all it wanted of us, whether its ACK reached us or not.
         self._waiting = False

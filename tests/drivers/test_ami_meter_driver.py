@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from labgrid import Target
+from labgrid.binding import StateError
 
 from drivers.errors import LinkLost, NotSupported, OutOfRange, Refused
 from drivers.links import SerialLine
@@ -391,6 +392,15 @@ def test_what_cannot_be_is_not_sent(make: Make) -> None:
 def test_a_port_that_is_not_there_is_a_lost_link(make: Make) -> None:
     with pytest.raises(LinkLost, match=r"cannot open the port.*check the path"):
         make("/dev/pts/none")
+
+
+def test_a_driver_that_is_not_active_talks_to_nobody(make: Make) -> None:
+    with Dialogue.serial([]) as meter:
+        driver = make(meter.path)
+        driver.target.deactivate(driver)
+        with pytest.raises(StateError, match="not active"):
+            driver.meter_id()
+    assert not meter.heard
 
 
 def test_a_port_in_use_is_a_lost_link(make: Make) -> None:

@@ -199,15 +199,14 @@ def test_no_data_and_over_range_are_told_by_their_quality(bench: Bench) -> None:
 
     async def dialogue(client: Client) -> None:
         await becomes(client, "Devices/analyzer/Measured/Voltage", good(240.0))
+        await becomes(client, "Devices/analyzer/Health/Link", good("up"))
         over = await node(client, "Devices/analyzer/Measured/Current").read_data_value(raise_on_bad_status=False)
         assert (over.Value.Value, over.StatusCode.name) == (math.inf, "UncertainEngineeringUnitsExceeded")
         none = await node(client, "Devices/analyzer/Measured/PowerFactor").read_data_value(raise_on_bad_status=False)
         assert none.StatusCode.name == "BadNoData"
-        bug = await node(client, "Devices/analyzer/Measured/IntegratedEnergy").read_data_value(
-            raise_on_bad_status=False
-        )
-        assert bug.StatusCode.name == "BadUnexpectedError"
-        assert await node(client, "Devices/analyzer/Health/LastError").read_value() == "a bug"
+        bug = "Devices/analyzer/Measured/IntegratedEnergy"
+        await becomes(client, bug, lambda dv: dv.StatusCode.name == "BadUnexpectedError")
+        await becomes(client, "Devices/analyzer/Health/LastError", good("a bug"))
 
     bench.talk(dialogue)
 
@@ -490,8 +489,12 @@ def test_bench_time_is_advanced_by_a_method(bench: Bench) -> None:
     async def dialogue(client: Client) -> None:
         await call(client, "Devices/relay/Pulse", 4, 2.0)
         assert bench.thread.call(bench.relay.closed)[3]
+        shown = node(client, "Devices/relay/Measured/Closed4")
+        assert await shown.read_value(), "a command returns when its effect is shown"
         await call(client, "Bench/Clock/Advance", 3600.0)
         assert await node(client, "Bench/Clock/Now").read_value() == EPOCH + timedelta(hours=1)
+        value = await shown.read_data_value()
+        assert (value.Value.Value, value.SourceTimestamp) == (False, EPOCH + timedelta(hours=1))
         assert not bench.thread.call(bench.relay.closed)[3]
         for bad in (-1.0, 1e12):
             with pytest.raises(BadOutOfRange):

@@ -97,7 +97,14 @@ class Town:
     def found(self, **changes: Any) -> Utility:
         """Put a utility together on the town's database and start it."""
         utility: Utility = self.loop.call(
-            Utility, self.clock, self.config, {METER: self.meter}, seed=3, defects=self.defects, database_url=self.url
+            Utility,
+            self.clock,
+            self.config,
+            {METER: self.meter},
+            seed=3,
+            defects=self.defects,
+            database_url=self.url,
+            **changes,
         )
         self.loop.call(utility.start)
         return utility

@@ -14,7 +14,7 @@ from tests.utility.conftest import ACCOUNT, DECLINED, METER, POOR, SILENT, Town,
 from twins.utility.adcs_records import State
 from twins.utility.css_records import PaymentState
 from twins.utility.errors import NotAccepted, Reason
-from twins.utility.payments import REQUIRED, PaymentMeans, PaymentMethod
+from twins.utility.payments import REQUIRED, Charge, Funds, PaymentMeans, PaymentMethod
 
 Towns = Callable[..., Town]
 
@@ -233,7 +233,6 @@ def test_every_current_way_of_paying_is_taken(town: Towns, method: PaymentMethod
         ({"means": means_of(PaymentMethod.CHECK)}, Reason.METHOD_NOT_TAKEN, "card, bank"),
         ({"means": means_of(PaymentMethod.CARD, DECLINED)}, Reason.DECLINED, "new payment id"),
         ({"means": means_of(PaymentMethod.CARD, POOR), "cents": 4_001}, Reason.DECLINED, "not enough funds"),
-        ({"means": means_of(PaymentMethod.CARD, SILENT)}, Reason.NO_ANSWER, "same id"),
         ({"at_zero": AtZero.AUTO_REPLENISH}, Reason.OPTION_NOT_POSSIBLE, "agree"),
     ],
 )
@@ -251,6 +250,49 @@ def test_what_cannot_be_paid_is_refused_with_the_remedy_and_posts_nothing(
     assert here.ask(css.ledger, ACCOUNT) == ()
     assert here.ask(css.commands, ACCOUNT) == ()
     assert not here.meter.receipts()
+
+
+def test_a_charge_whose_answer_got_lost_is_posted_when_it_is_asked_for_again(town: Towns) -> None:
+    here = town()
+    payment = here.payment(means=means_of(PaymentMethod.CARD, SILENT))
+    refused = refusal(lambda: here.loop.run(here.utility.css.pay(payment)))
+    assert refused.reason is Reason.NO_ANSWER
+    assert "same id" in str(refused)
+    assert here.ask(here.utility.css.ledger, ACCOUNT) == ()
+    assert not here.loop.run(here.utility.css.pay(payment)).repeated
+    assert here.loop.run(here.utility.css.pay(payment)).repeated
+    assert here.ask(here.utility.css.balance_cents, ACCOUNT) == 5_000
+    assert len(here.utility.processor.charges) == 1  # type: ignore[attr-defined]
+
+
+class SlowBank:
+    """A payment processor that takes three seconds."""
+
+    def __init__(self, here: Town) -> None:
+        self.clock = here.clock
+        self.keys: list[str] = []
+
+    async def charge(self, key: str, means: PaymentMeans, cents: int) -> Charge:
+        self.keys.append(key)
+        await self.clock.sleep(3)
+        return Charge(Funds.APPROVED, "SLOW-1")
+
+    async def status(self, key: str) -> Charge | None:
+        return Charge(Funds.APPROVED, "SLOW-1") if key in self.keys else None
+
+
+def test_a_payment_given_twice_at_once_is_charged_once(town: Towns) -> None:
+    here = town()
+    here.loop.run(here.utility.close())
+    bank = SlowBank(here)
+    here.utility = here.found(processor=bank)
+    payment = here.payment()
+    for _ in range(2):
+        here.loop.call(here.clock.spawn, here.utility.css.pay(payment))
+    assert refusal(lambda: here.after(1)).reason is Reason.IN_PROGRESS
+    here.after(5)
+    assert here.ask(here.utility.css.balance_cents, ACCOUNT) == 5_000
+    assert bank.keys == ["P-1"]
 
 
 def test_the_minimum_itself_is_enough(town: Towns) -> None:

@@ -13,10 +13,12 @@ from pathlib import Path
 import pytest
 
 from drivers.roles import EventCode, MessageCode, ReceiptStatus
-from tests.utility.conftest import ACCOUNT, METER, Town
+from tests.utility.conftest import ACCOUNT, DECLINED, METER, SILENT, Town, means_of
 from twins.utility.adcs import Request
 from twins.utility.adcs_records import State
+from twins.utility.css_records import PaymentState
 from twins.utility.errors import NotAccepted, Reason
+from twins.utility.payments import PaymentMethod
 
 Towns = Callable[..., Town]
 
@@ -76,6 +78,20 @@ def test_what_the_meter_already_has_is_resent_with_its_id_and_done_once(town: To
     assert [r.status for r in here.meter.receipts()] == [ReceiptStatus.PROCESSED, ReceiptStatus.DUPLICATE]
     assert {r.message_id for r in here.meter.receipts()} == {posting.message_id}
     assert here.ask(here.utility.css.confirmation, "P-1").receipt.status is ReceiptStatus.PROCESSED
+
+
+def test_a_charge_whose_answer_was_never_heard_is_posted_after_a_restart(town: Towns, tmp_path: Path) -> None:
+    here = town(url=f"sqlite:///{tmp_path}/utility.db")
+    with pytest.raises(NotAccepted):
+        here.pay("P-1", 2_000, means=means_of(PaymentMethod.CARD, SILENT))
+    with pytest.raises(NotAccepted):
+        here.pay("P-2", 2_000, means=means_of(PaymentMethod.CARD, DECLINED))
+    here.loop.run(here.utility.close())
+    here.utility = here.found(processor=here.utility.processor)
+    here.after(20)
+    states = {p.payment_id: p.state for p in here.ask(here.utility.css.payments, ACCOUNT)}
+    assert states == {"P-1": PaymentState.POSTED, "P-2": PaymentState.DECLINED}
+    assert here.ask(here.utility.css.confirmation, "P-1").successful
 
 
 def test_a_receipt_is_awaited_across_a_restart(town: Towns, tmp_path: Path) -> None:

@@ -33,17 +33,11 @@ from drivers.wire.ieee488 import (
 )
 from twins.analyzers import wt310e_element
 from twins.analyzers.wt310e_element import UPDATE_PERIODS, Element, Integrals, Readings
+from twins.analyzers.wt310e_items import ELEMENTS, FUNCTIONS, MOST_ITEMS, Item, NumericItems, label, number_of
 from twins.clock import Clock
 from twins.faces.scpi import Execution
 
 _QUEUE_DEPTH = 16
-_ITEMS = 255
-_BASIC = ("U", "I", "P", "S", "Q", "LAMBda", "PHI", "FU", "FI")
-_PEAKS = ("UPPeak", "UMPeak", "IPPeak", "IMPeak", "PPPeak", "PMPeak")
-_INTEGRALS = ("TIME", "WH", "WHP", "WHM", "AH", "AHP", "AHM")
-_FUNCTIONS = (*_BASIC, *_PEAKS, *_INTEGRALS, "MATH", "URANge", "IRANge")
-_PRESETS = {1: ("U", "I", "P"), 2: _BASIC, 3: _BASIC + _PEAKS, 4: _BASIC + _PEAKS + _INTEGRALS}
-_ELEMENTS = ("1", "2", "3", "SIGMa")
 _STATES = {
     Integration.RESET: "RESet",
     Integration.RUNNING: "STARt",
@@ -53,9 +47,6 @@ _STATES = {
 }
 _RATES = ("100MS", "250MS", "500MS", "1S", "2S", "5S", "10S", "20S", "AUTO")
 _TEXTS = ERROR_TEXTS | wt310e_element.ERROR_TEXTS
-
-Item = tuple[str, str] | None
-"""Function and element of a numeric item; None is the item NONE."""
 
 
 @dataclass(frozen=True)
@@ -86,52 +77,6 @@ def _limit(value: int, least: int, most: int) -> int:
     if not least <= value <= most:
         raise ProgramError(114)
     return value
-
-
-def number_of(function: str, readings: Readings, integrals: Integrals, math_function: str) -> str:
-    """One figure as the instrument says it: NR3, for TIME NR1, `NAN` or `INF`."""
-    r, n = readings, integrals
-    u, i, p = r.voltage_range_v, r.current_range_a, r.power_range_w
-    peak = math.sqrt(2)
-    shown: dict[str, tuple[float, float, int]] = {
-        "U": (r.voltage_v, u, 5),
-        "I": (r.current_a, i, 5),
-        "P": (r.power_w, p, 5),
-        "S": (r.apparent_va, p, 5),
-        "Q": (r.reactive_var, p, 5),
-        "LAMBda": (r.power_factor, 1, 5),
-        "PHI": (r.phase_deg, 180, 4),
-        "FU": (r.voltage_hz, r.voltage_hz, 5),
-        "FI": (r.current_hz, r.current_hz, 5),
-        "UPPeak": (peak * r.voltage_v, u, 5),
-        "UMPeak": (-peak * r.voltage_v, u, 5),
-        "IPPeak": (peak * r.current_a, i, 5),
-        "IMPeak": (-peak * r.current_a, i, 5),
-        "PPPeak": (r.power_w + r.apparent_va, p, 5),
-        "PMPeak": (r.power_w - r.apparent_va, p, 5),
-        "URANge": (u, u, 4),
-        "IRANge": (i, i, 4),
-    }
-    if function in shown:
-        value, scale, digits = shown[function]
-        return engineering(value, scale if math.isfinite(scale) else 1, digits)
-    if function == "TIME":
-        return str(int(n.elapsed_s))
-    sums = {
-        "WH": n.positive_wh + n.negative_wh,
-        "WHP": n.positive_wh,
-        "WHM": n.negative_wh,
-        "AH": n.charge_ah,
-        "AHP": n.charge_ah,
-        "AHM": 0.0,
-    }
-    if function in sums:
-        return engineering(sums[function], sums[function], 6)
-    if math_function == "AVW1":
-        mean = sums["WH"] * 3600 / n.elapsed_s if n.elapsed_s else math.nan
-        return engineering(mean, p, 5)
-    rms = r.voltage_v if math_function == "CFU1" else r.current_a
-    return engineering(peak if rms and math.isfinite(rms) else math.inf, peak, 4)  # a crest factor
 
 
 class Commands:
@@ -333,9 +278,7 @@ class Commands:
 
     def _reset(self) -> None:
         self._values = dict(self._defaults)
-        self._items: list[Item] = [None] * _ITEMS
-        self._number = 10
-        self._preset(2)
+        self._items = NumericItems()
         self._numeric_hold: tuple[Readings, Integrals] | None = None
 
     # --- Common commands and the system --------------------------------------------------------------------------------
@@ -534,13 +477,13 @@ class Commands:
         self._pair("NUMeric:HOLD", self._set_numeric_hold, lambda: "1" if self._numeric_hold else "0")
 
         def set_number(argument: str) -> None:
-            self._number = _ITEMS if argument.upper() == "ALL" else whole(argument, 1, _ITEMS)
+            self._items.number = MOST_ITEMS if argument.upper() == "ALL" else whole(argument, 1, MOST_ITEMS)
 
-        self._pair("NUMeric[:NORMal]:NUMber", set_number, lambda: str(self._number))
+        self._pair("NUMeric[:NORMal]:NUMber", set_number, lambda: str(self._items.number))
         self._add("NUMeric[:NORMal]:ITEM<x>", set=self._set_item, get=self._say_item)
-        self._add("NUMeric[:NORMal]:PRESet", set=lambda s, a: self._preset(whole(_one(a), 1, 4)))
-        self._add("NUMeric[:NORMal]:CLEar", set=lambda s, a: self._clear_items(a))
-        self._add("NUMeric[:NORMal]:DELete", set=lambda s, a: self._delete_items(a))
+        self._add("NUMeric[:NORMal]:PRESet", set=lambda s, a: self._items.preset(whole(_one(a), 1, 4)))
+        self._add("NUMeric[:NORMal]:CLEar", set=lambda s, a: self._items.clear(*self._span(a)))
+        self._add("NUMeric[:NORMal]:DELete", set=lambda s, a: self._items.delete(*self._span(a)))
         self._add("NUMeric[:NORMal]:HEADer", get=self._labels, headed=False)
         self._add("NUMeric[:NORMal]:VALue", get=self._say_values, headed=False)
 
@@ -548,61 +491,35 @@ class Commands:
         self._numeric_hold = self._element.shown() if boolean(argument) else None
 
     def _set_item(self, suffixes: tuple[int, ...], arguments: tuple[str, ...]) -> None:
-        at = _limit(suffixes[0], 1, _ITEMS) - 1
+        at = _limit(suffixes[0], 1, MOST_ITEMS)
         _some(arguments, 1, 2)
         if arguments[0].upper() == "NONE":
             _some(arguments, 1, 1)
-            self._items[at] = None
+            self._items.put(at, None)
             return
-        function = word(arguments[0], _FUNCTIONS)
-        self._items[at] = (function, word(arguments[1], _ELEMENTS) if len(arguments) == 2 else "1")
+        function = word(arguments[0], FUNCTIONS)
+        self._items.put(at, (function, word(arguments[1], ELEMENTS) if len(arguments) == 2 else "1"))
 
     def _say_item(self, suffixes: tuple[int, ...], arguments: tuple[str, ...]) -> str:
         _some(arguments, 0, 0)
-        item = self._items[_limit(suffixes[0], 1, _ITEMS) - 1]
-        return "NONE" if item is None else f"{self._function(item[0])},{self._say(item[1])}"
-
-    def _function(self, function: str) -> str:
-        """A function's name in responses; the short form wherever the value is asked for by it."""
-        return short_form(function)
-
-    def _preset(self, number: int) -> None:
-        self._items = [None] * _ITEMS
-        functions = _PRESETS[number]
-        for place, element in enumerate(_ELEMENTS):
-            first = place * (len(functions) + 1) if number > 1 else place * len(functions)
-            for k, function in enumerate(functions):
-                self._items[first + k] = (function, element)
+        item = self._items.get(_limit(suffixes[0], 1, MOST_ITEMS))
+        return "NONE" if item is None else f"{short_form(item[0])},{self._say(item[1])}"
 
     def _span(self, arguments: tuple[str, ...]) -> tuple[int, int]:
         if len(arguments) == 1 and arguments[0].upper() == "ALL":
-            return 1, _ITEMS
-        first = whole(_some(arguments, 1, 2)[0], 1, _ITEMS)
-        last = whole(arguments[1], 1, _ITEMS) if len(arguments) == 2 else first
+            return 1, MOST_ITEMS
+        first = whole(_some(arguments, 1, 2)[0], 1, MOST_ITEMS)
+        last = whole(arguments[1], 1, MOST_ITEMS) if len(arguments) == 2 else first
         if last < first:
             raise ProgramError(222)
         return first, last
 
-    def _clear_items(self, arguments: tuple[str, ...]) -> None:
-        first, last = self._span(arguments)
-        self._items[first - 1 : last] = [None] * (last - first + 1)
-
-    def _delete_items(self, arguments: tuple[str, ...]) -> None:
-        first, last = self._span(arguments)
-        del self._items[first - 1 : last]
-        self._items += [None] * (_ITEMS - len(self._items))
-
     def _asked(self, arguments: tuple[str, ...]) -> list[Item]:
         if _some(arguments, 0, 1):
-            return [self._items[whole(arguments[0], 1, _ITEMS) - 1]]
-        return self._items[: self._number]
+            return [self._items.get(whole(arguments[0], 1, MOST_ITEMS))]
+        return self._items.sent()
 
     def _labels(self, suffixes: tuple[int, ...], arguments: tuple[str, ...]) -> str:
-        def label(item: Item) -> str:
-            if item is None:
-                return "NONE"
-            return f"{self._function(item[0])}-{'SIGMA' if item[1] == 'SIGMa' else 'E' + item[1]}"
-
         return ",".join(map(label, self._asked(arguments)))
 
     def _say_values(self, suffixes: tuple[int, ...], arguments: tuple[str, ...]) -> str | bytes:

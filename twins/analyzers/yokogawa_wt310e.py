@@ -15,8 +15,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from drivers.errors import OutOfRange
 from drivers.roles import EnergyReading, Identity, Integration, PowerAnalyzer, PowerReading
 from drivers.wire.ieee488 import parse_number
-from twins.analyzers.wt310e_commands import Commands, number_of
+from twins.analyzers.wt310e_commands import Commands
 from twins.analyzers.wt310e_element import UPDATE_PERIODS, Element, Errors
+from twins.analyzers.wt310e_items import number_of
 from twins.clock import Clock
 from twins.faces.scpi import ScpiSession
 from twins.faces.stream import Face, SerialLine, TcpServer
@@ -177,6 +178,11 @@ def _host_port(address: str) -> tuple[str, int]:
     return host, int(port)
 
 
+def _network(scheme: str, line: LineOptions) -> None:
+    if line != LineOptions():
+        raise ValueError(f"{scheme}: only a serial line (pty) can be paced or disturbed")
+
+
 def _pty(behaviour: Wt310e, address: str, line: LineOptions) -> Face:
     return SerialLine(
         lambda send: ScpiSession(behaviour.commands, send),
@@ -187,10 +193,12 @@ def _pty(behaviour: Wt310e, address: str, line: LineOptions) -> Face:
 
 
 def _tcp(behaviour: Wt310e, address: str, line: LineOptions) -> Face:
+    _network("tcp", line)
     return TcpServer(lambda send: ScpiSession(behaviour.commands, send), *_host_port(address))
 
 
 def _vxi11(behaviour: Wt310e, address: str, line: LineOptions) -> Face:
+    _network("vxi11", line)
     return Vxi11Server(behaviour.commands, *_host_port(address))
 
 

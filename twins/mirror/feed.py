@@ -35,6 +35,7 @@ _log = logging.getLogger(__name__)
 _WORK_S = 0.002  # how long values are written before others get their turn
 _BUSY_S = 0.05  # how long to wait for a driver that somebody else is using, with bench time held still
 _LEAST_S = 0.1  # between two reads of a device
+_PATIENCE_S = 2.0  # how long a command waits for its effect to be shown
 _MOST_S = 10.0  # a device that is slow to answer, or doesn't, is asked again after this
 
 _HEALTH = {one.key: one for one in HEALTH}
@@ -97,6 +98,7 @@ class Followed:
     errors: int = 0
     shown: dict[str, Any] = field(default_factory=dict)  # what the model said last
     differences: dict[str, float | None] = field(default_factory=dict)  # measured minus modelled
+    waiting: list[asyncio.Future[None]] = field(default_factory=list)  # for a read that begins from now on to be shown
 
     @property
     def reads(self) -> Iterator[tuple[Read, tuple[Field, ...]]]:
@@ -123,7 +125,7 @@ class Feed:
         self._cadence_s = cadence_s
         self._share = share
         self._followed: list[Followed] = []
-        self._queue: deque[Entry | tuple[str, int, datetime]] = deque()
+        self._queue: deque[Entry | tuple[str, int, datetime] | asyncio.Future[None]] = deque()
         self._filled = asyncio.Event()
         self._wake = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -153,7 +155,10 @@ class Feed:
             while self._queue:
                 entry = self._queue.popleft()
                 try:
-                    if len(entry) == 3:
+                    if isinstance(entry, asyncio.Future):
+                        if not entry.done():
+                            entry.set_result(None)
+                    elif len(entry) == 3:
                         if self._emit is not None:
                             await self._emit(*entry)
                     else:
@@ -222,15 +227,20 @@ class Feed:
         followed.dirty = True
         self._wake.set()
 
-    def touch(self, followed: Followed) -> None:
-        """Have a device read again at once: somebody waits for it."""
-        followed.soonest = 0.0
-        self._mark(followed)
+    async def refresh(self, *which: Followed) -> None:
+        """Have devices (all by default) read again at once, because somebody waits; returns when what they said is shown.
 
-    def touch_all(self) -> None:
-        """Have every device read again at once."""
-        for followed in self._followed:
-            self.touch(followed)
+        A device that is slow to answer is not waited for longer than `_PATIENCE_S` of real time.
+        """
+        waiting: list[asyncio.Future[None]] = []
+        for followed in which or self._followed:
+            followed.soonest = 0.0
+            followed.dirty = True
+            waiting.append(asyncio.get_running_loop().create_future())
+            followed.waiting.append(waiting[-1])
+        self._wake.set()
+        if waiting:
+            await asyncio.wait(waiting, timeout=_PATIENCE_S)
 
     def _changed(self, followed: Followed) -> None:
         """A behaviour has changed: show its model now, as long as that takes no more than its share of time."""
@@ -276,6 +286,7 @@ class Feed:
         """Read a device. Bench time stands still, and the link is taken, for one question at a time."""
         device = followed.device
         followed.dirty = False
+        waiting, followed.waiting = followed.waiting, []
         spent = 0.0
         error: BaseException | None = None
         lost = False
@@ -299,6 +310,7 @@ class Feed:
             if not free:
                 followed.dirty = True
                 followed.soonest = time.monotonic() + _BUSY_S
+                followed.waiting += waiting
                 return
             error, lost = error or answer.error, answer.link_lost
         now = time.monotonic()
@@ -306,7 +318,9 @@ class Feed:
         followed.soonest = now + max(_LEAST_S, pause)
         followed.due = now + max(self._cadence_s, pause)
         self._show_health(followed, error, lost)
-        self._show_within_limits(followed)
+        self.show_within_limits(followed)
+        self._queue.extend(waiting)
+        self._filled.set()
 
     def _show(self, followed: Followed, answer: Answer, at: datetime, read: Read | None = None) -> None:
         """Show a measured answer; with `read`, also what the model says to it at the same moment, and the difference."""
@@ -340,7 +354,8 @@ class Feed:
         for key, value in health.items():
             self.put(followed.nodes.health[key], _HEALTH[key], value, at=at)
 
-    def _show_within_limits(self, followed: Followed) -> None:
+    def show_within_limits(self, followed: Followed) -> None:
+        """Hold the latest deviations against their limits."""
         if followed.nodes.within_limits is None:
             return
         deltas = [(followed.differences.get(key), limit) for key, limit in followed.limits.items()]

@@ -16,6 +16,7 @@ from asyncua import ua
 from asyncua.ua.status_codes import StatusCodes as Codes
 
 from drivers.errors import LinkLost, NotSupported, OutOfRange, Refused
+from twins.clock import real_now
 from twins.mirror.variables import Argument, Command, Field
 
 _INTEGERS = {
@@ -51,7 +52,7 @@ def result(code: int, arguments: Sequence[int] = ()) -> ua.CallMethodResult:
 
 def data_value(variant: ua.Variant, code: int, at: datetime) -> ua.DataValue:
     """A value with its quality, from a moment of bench time, given out now."""
-    return ua.DataValue(variant, status(code), at, datetime.now(UTC))  # type: ignore[arg-type]
+    return ua.DataValue(variant, status(code), at, real_now())  # type: ignore[arg-type]
 
 
 class BadArgument(Exception):

@@ -275,7 +275,7 @@ class Mirror:
         async with self._advance:
             await self._clock.advance(seconds)
         if self._feed is not None:
-            self._feed.touch_all()
+            await self._feed.refresh()
 
     def _commander(self, followed: Followed, command: Command) -> Callable[[list[Any]], Awaitable[None]]:
         driver = followed.device.driver
@@ -293,7 +293,7 @@ class Mirror:
                     raise LinkLost(f"{followed.device.name} has been busy for {_BUSY_FOR_S:.0f} s; try again")
                 await asyncio.sleep(0.01)
             if self._feed is not None:
-                self._feed.touch(followed)
+                await self._feed.refresh(followed)
 
         return run
 
@@ -312,7 +312,7 @@ class Mirror:
             else:
                 async with self._clock.turn():
                     device.twin.inject(name, on)
-            self._acted(followed, f"{device.name}: fault {name} {state}")
+            await self._acted(followed, f"{device.name}: fault {name} {state}")
 
         return run
 
@@ -325,14 +325,14 @@ class Mirror:
             else:
                 async with self._clock.turn():
                     device.twin.press(name)
-            self._acted(followed, f"{device.name}: button {name} pressed")
+            await self._acted(followed, f"{device.name}: button {name} pressed")
 
         return run
 
-    def _acted(self, followed: Followed, text: str) -> None:
+    async def _acted(self, followed: Followed, text: str) -> None:
         self.event(text)
         if self._feed is not None:
-            self._feed.touch(followed)
+            await self._feed.refresh(followed)
 
     def _limit_setter(self, followed: Followed, key: str) -> Callable[[NodeData, AttributeIds, ua.DataValue], None]:
         def check_and_set(node: NodeData, attribute: AttributeIds, value: ua.DataValue) -> None:
@@ -351,7 +351,9 @@ class Mirror:
                 followed.limits.pop(key, None)
             else:
                 followed.limits[key] = limit
-            self._acted(followed, f"{followed.device.name}: deviation limit of {key} is {limit}")
+            self.event(f"{followed.device.name}: deviation limit of {key} is {limit}")
+            if self._feed is not None:
+                self._feed.show_within_limits(followed)
 
         return check_and_set
 

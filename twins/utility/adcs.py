@@ -17,7 +17,7 @@ from pydantic import TypeAdapter
 from sqlalchemy import Engine, func, select
 from sqlalchemy.orm import Session
 
-from drivers.errors import LinkLost, NotSupported, OutOfRange, Refused
+from drivers.errors import DeviceError, LinkLost
 from drivers.roles import MessageCode, Meter, MeterMessage, Receipt, ReceiptStatus
 from twins.clock import Clock, Event, Timer
 from twins.utility.adcs_records import (
@@ -295,7 +295,7 @@ class Adcs:
             self._log(line, Direction.FROM_METER, "no answer", message, str(lost))
             pending.not_before = self._again(pending)
             return
-        except (Refused, NotSupported, OutOfRange) as refusal:
+        except DeviceError as refusal:
             self._log(line, Direction.FROM_METER, "refusal", message, str(refusal))
             del line.pending[message.message_id]
             self._update(message.message_id, state=State.REFUSED, why=str(refusal))
@@ -345,7 +345,7 @@ class Adcs:
             self._log(line, Direction.FROM_METER, "no answer", None, str(lost))
             line.silent_reads += 1
             return None
-        except (Refused, NotSupported, OutOfRange) as refusal:
+        except DeviceError as refusal:
             self._log(line, Direction.FROM_METER, "refusal", None, str(refusal))
             line.silent_reads += 1
             return None

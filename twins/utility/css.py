@@ -99,6 +99,7 @@ class Css:
             self._charge_energy(account)
         self._to_send.set()
         self._tasks = [
+            self._clock.spawn(self._settle(), name="css settle"),
             self._clock.spawn(self._send_commands(), name="css outbox"),
             self._clock.spawn(self._refresh_daily(), name="css refresh"),
         ]
@@ -274,9 +275,9 @@ class Css:
                 "give it again with the same id, it is charged once",
             )
         if charge.funds is Funds.DECLINED and "posts_without_funds" not in self._defects:
-            self._decline(payment, charge)
+            self._decline(payment.payment_id, charge)
             raise _declined(payment.payment_id, charge.why)
-        return self._post(payment, account, charge)
+        return self._post(payment.payment_id, payment.amount_cents, payment.at_zero, account, charge)
 
     def payments(self, account_number: str) -> tuple[LoggedPayment, ...]:
         """Payments of an account as logged, by the time they were asked for."""
@@ -610,35 +611,55 @@ class Css:
         with Session(self._engine) as session, session.begin():
             session.add(self._payment_row(payment))
 
-    def _decline(self, payment: Payment, charge: Charge) -> None:
+    def _decline(self, payment_id: str, charge: Charge) -> None:
         with Session(self._engine) as session, session.begin():
-            row = session.get_one(PaymentRow, payment.payment_id)
+            row = session.get_one(PaymentRow, payment_id)
             row.state, row.why = PaymentState.DECLINED, charge.why
 
-    def _post(self, payment: Payment, account: AccountRow, charge: Charge) -> Posting:
+    async def _settle(self) -> None:
+        """Find out what became of charges whose answer was never heard; one that was not made waits for the customer."""
+        with Session(self._engine) as session:
+            pending = session.scalars(select(PaymentRow).where(PaymentRow.state == PaymentState.PENDING)).all()
+        for payment in (_logged_payment(row) for row in pending):
+            if payment.payment_id in self._in_progress:
+                continue
+            self._in_progress.add(payment.payment_id)
+            try:
+                charge = await self._processor.status(payment.payment_id)
+            finally:
+                self._in_progress.discard(payment.payment_id)
+            if charge is not None and charge.funds is Funds.APPROVED:
+                account = self._account(payment.account_number)
+                self._post(payment.payment_id, payment.amount_cents, payment.at_zero, account, charge)
+            elif charge is not None and charge.funds is Funds.DECLINED:
+                self._decline(payment.payment_id, charge)
+
+    def _post(
+        self, payment_id: str, amount_cents: int, at_zero: AtZero | None, account: AccountRow, charge: Charge
+    ) -> Posting:
         """Post a payment: the payment, its ledger entry, the option and the commands in one transaction."""
         now = self._clock.now()
-        option = payment.at_zero or AtZero(account.at_zero)
+        option = at_zero or AtZero(account.at_zero)
         converts = Billing(account.billing) is Billing.REGULAR
         commanded = "never_commands" not in self._defects
         noted = None if "posting_without_option" in self._defects else option.value
         message_id = self._adcs.new_message_id() if commanded else None
-        balance = self.balance_cents(account.number) + payment.amount_cents
+        balance = self.balance_cents(account.number) + amount_cents
         statement = self._state(account, balance, message_id)
         with Session(self._engine) as session, session.begin():
-            row = session.get_one(PaymentRow, payment.payment_id)
+            row = session.get_one(PaymentRow, payment_id)
             row.state, row.authorization = PaymentState.POSTED, charge.authorization
-            entry = ledger.credit(session, account.number, now, Entry.PAYMENT, payment.amount_cents, payment.payment_id)
+            entry = ledger.credit(session, account.number, now, Entry.PAYMENT, amount_cents, payment_id)
             held = session.get_one(AccountRow, account.number)
             held.at_zero = option.value
             if converts:
                 held.billing, held.prepaid_since = Billing.PREPAID.value, now
             session.add(
                 PostingRow(
-                    payment_id=payment.payment_id,
+                    payment_id=payment_id,
                     account_number=account.number,
                     ledger_id=entry.id,
-                    amount_cents=payment.amount_cents,
+                    amount_cents=amount_cents,
                     balance_cents=balance,
                     at_zero=noted,
                     posted_at=now,
@@ -648,7 +669,7 @@ class Css:
             if message_id is not None:
                 self._command(session, account, message_id, MessageCode.PREPAYMENT, statement, option)
         self._to_send.set()
-        return self._posting(payment.payment_id)
+        return self._posting(payment_id)
 
     def _posting(self, payment_id: str) -> Posting:
         with Session(self._engine) as session:

@@ -193,8 +193,8 @@ class Statement:
 
     @property
     def time_left(self) -> timedelta:
-        """How long the credit lasts by the profile."""
-        return self.zero_at - self.at
+        """How long the credit lasts by the profile, in whole seconds."""
+        return timedelta(seconds=(self.zero_at - self.at) // timedelta(seconds=1))
 
 
 @dataclass(frozen=True)

@@ -88,6 +88,10 @@ class PaymentProcessor(Protocol):
         """Take `cents`. Asked again with the same key it charges nothing and repeats its answer."""
         ...
 
+    async def status(self, key: str) -> Charge | None:
+        """What became of the charge with that key; None where there was none."""
+        ...
+
 
 class ProcessorConfig(BaseModel):
     """What the test processor knows of the numbers (cards, accounts, receipts) that it is asked to draw on.
@@ -99,7 +103,7 @@ class ProcessorConfig(BaseModel):
 
     declined: tuple[str, ...] = ()
     silent: tuple[str, ...] = ()
-    """It never answers about these."""
+    """It charges these, and its first answer gets lost; asked again with the same key it tells."""
     funds_cents: dict[str, int] = Field(default_factory=dict)
     """What there is, and is used up charge by charge."""
 
@@ -116,11 +120,14 @@ class ConfiguredProcessor:
         """Charges made: when, key, cents."""
 
     async def charge(self, key: str, means: PaymentMeans, cents: int) -> Charge:
-        if means.drawn_on in self._config.silent:
-            return Charge(Funds.NO_ANSWER)
         if key not in self._answers:
             self._answers[key] = self._decide(key, means.drawn_on, cents)
+            if means.drawn_on in self._config.silent:
+                return Charge(Funds.NO_ANSWER)
         return self._answers[key]
+
+    async def status(self, key: str) -> Charge | None:
+        return self._answers.get(key)
 
     def _decide(self, key: str, number: str, cents: int) -> Charge:
         if number in self._config.declined:
