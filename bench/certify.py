@@ -377,7 +377,7 @@ def _robot(suites: Path, tags: list[str], out: Path, listener: Listener, problem
             log="log.html",
             report="report.html",
             xunit="xunit.xml",
-            console="none",
+            console="quiet",
             listener=[listener],
             pythonpath=[str(ROOT)],
             stdout=said,

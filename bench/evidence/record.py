@@ -238,7 +238,8 @@ class Record:
 
     def _files(self) -> Iterator[Path]:
         for path in self.path.rglob("*"):
-            if not path.is_dir() and path.name not in (MANIFEST, MANIFEST + ".part"):
+            # What is no plain file is not vouched for, and `verify` will call it added.
+            if path.is_file() and not path.is_symlink() and path.name not in (MANIFEST, MANIFEST + ".part"):
                 yield path
 
 

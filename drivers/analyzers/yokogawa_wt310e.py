@@ -118,7 +118,7 @@ class YokogawaWt310eDriver(DeviceDriver):
         """Ask for the identity and drop whatever comes before it: replies to what was asked before a time-out."""
         self._write("\n*IDN?" if self._serial else "*IDN?")  # NL ends what a cut line left half said
         for _ in range(_MOST_STALE):
-            reply = self._read()
+            reply = self._read("*IDN?")
             if reply.count(",") == 3 and not reply[:1].isdigit() and reply[:1] not in ("-", "N", "I"):
                 break
         else:
@@ -147,17 +147,17 @@ class YokogawaWt310eDriver(DeviceDriver):
         except Exception as no:
             raise self._lost(message, no) from no
 
-    def _read(self) -> str:
+    def _read(self, question: str) -> str:
         try:
             data: bytes = self._instrument.read_raw()
         except Exception as no:
-            raise self._lost("read", no) from no
+            raise self._lost(question, no) from no
         if self.link.wire_log is not None:
             self.link.wire_log("rx", data)
         try:
             return data.decode("ascii").rstrip("\r\n")
         except UnicodeDecodeError as no:
-            raise self._lost("read", no) from no
+            raise self._lost(question, no) from no
 
     def _lost(self, message: str, no: Exception) -> LinkLost:
         self._close()
@@ -178,7 +178,7 @@ class YokogawaWt310eDriver(DeviceDriver):
             self._ready()
             try:
                 self._write(question)
-                return self._read()
+                return self._read(question)
             except LinkLost as lost:
                 refusal = self._refusal_behind(question) if _timed_out(lost.__cause__) else None
                 if refusal is not None:
@@ -203,7 +203,7 @@ class YokogawaWt310eDriver(DeviceDriver):
         first: Refused | None = None
         for _ in range(_MOST_STALE):
             self._write(":STAT:ERR?")
-            reply = self._read()
+            reply = self._read(":STAT:ERR?")
             try:
                 code, text = parse_error(reply)
             except ValueError:

@@ -265,7 +265,7 @@ def test_a_late_answer_is_never_taken_for_another_one(make):
     with Dialogue.serial(script) as peer:
         driver = make(f"ASRL{peer.path}::INSTR", 0.3)
         driver.target.activate(driver)
-        with pytest.raises(LinkLost, match=r"ASRL.*:NUM:VAL\?|ASRL.*read.*no answer within 0.3 s"):
+        with pytest.raises(LinkLost, match=r"ASRL.*:NUM:VAL\?.*no answer within 0.3 s"):
             driver.read()
         assert driver.read() == READING
         driver.target.deactivate(driver)

@@ -643,6 +643,41 @@ def test_the_driver_and_the_behaviour_see_the_same(served, site_loop, scheme):
     target.deactivate(driver)
 
 
+@pytest.mark.parametrize("scheme", ["vxi11", "tcp", "pty"])
+def test_the_driver_finds_a_link_again_that_was_cut(site_loop, tmp_path, scheme):
+    clock = site_loop.call(SteppedClock)
+    site = site_loop.call(Site, clock)
+    twin = site_loop.call(lambda: MODEL.build(clock, site, name="analyzer", options=MODEL.default_site(site)))
+    face = site_loop.call(MODEL.faces[scheme], twin, str(tmp_path / "a") if scheme == "pty" else "", LineOptions())
+    address = site_loop.run(face.open()).address
+    resource = {
+        "vxi11": f"TCPIP::{address.replace(':', ',')}::inst0::INSTR",
+        "tcp": f"TCPIP::{address.replace(':', '::')}::SOCKET",
+        "pty": f"ASRL{address}::INSTR",
+    }[scheme]
+    target = Target("bench")
+    VisaLink(target, "visa", resource=resource, timeout=0.3)
+    driver = YokogawaWt310eDriver(target, "analyzer")
+    target.activate(driver)
+    site_loop.run(face.close())
+    for _ in range(2):
+        with pytest.raises(LinkLost) as lost:
+            driver.read()
+        assert resource in str(lost.value)
+    face = site_loop.call(MODEL.faces[scheme], twin, address, LineOptions())
+    site_loop.run(face.open())
+    assert driver.read() == site_loop.call(twin.read)
+    target.deactivate(driver)
+    site_loop.run(face.close())
+
+
+def test_only_a_serial_line_can_be_paced():
+    bench = Bench()
+    for scheme in ("tcp", "vxi11"):
+        with pytest.raises(ValueError, match="only a serial line"):
+            MODEL.faces[scheme](bench.twin, "", LineOptions(paced_baud=9600))
+
+
 def test_a_port_in_use_is_told(served, site_loop):
     _, _, address = served("vxi11")
     with pytest.raises(OSError, match="choose another port"):

@@ -343,7 +343,7 @@ class Feed:
             self.put(followed.nodes.deviation[one.key], _NUMBER, delta, code=code, at=at)
 
     def _show_health(self, followed: Followed, error: BaseException | None, lost: bool) -> None:
-        health: dict[str, Any] = {"link": "down" if lost else "up"}
+        health: dict[str, Any] = {}
         at = self._clock.now()
         if error is None:
             health["last_good_read"] = at
@@ -351,6 +351,7 @@ class Feed:
             followed.errors += 1
             health["errors"] = followed.errors
             health["last_error"] = str(error) or type(error).__name__
+        health["link"] = "down" if lost else "up"  # last: who sees it finds the reason there
         for key, value in health.items():
             self.put(followed.nodes.health[key], _HEALTH[key], value, at=at)
 
