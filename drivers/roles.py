@@ -137,6 +137,168 @@ class PowerAnalyzer(Device, Protocol):
         ...
 
 
+# --- AC source -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class SourceReading:
+    """What a source measures at its own output."""
+
+    voltage_v: float
+    current_a: float
+    power_w: float
+    frequency_hz: float
+
+
+@runtime_checkable
+class AcSource(Device, Protocol):
+    """A programmable single-phase AC source with an output relay. A tripped protection latches the output off until cleared."""
+
+    def set_output(self, voltage_v: float, frequency_hz: float) -> None:
+        """Set the output's voltage (rms) and frequency together. It does not switch the output on or off."""
+        ...
+
+    def set_limits(self, voltage_v: float, current_a: float) -> None:
+        """Set the voltage that the source will not be set above, and the rms current at which it trips."""
+        ...
+
+    def on(self) -> None:
+        """Close the output relay: the voltage set is at the terminals. Refused while a protection is latched."""
+        ...
+
+    def off(self) -> None:
+        """Open the output relay. Always possible."""
+        ...
+
+    def is_on(self) -> bool:
+        """Read whether the output relay is closed."""
+        ...
+
+    def read(self) -> SourceReading:
+        """Measure the output afresh."""
+        ...
+
+    def trips(self) -> tuple[str, ...]:
+        """Read the protections that are latched, by name; empty where there are none."""
+        ...
+
+    def clear_trips(self) -> None:
+        """Release latched protections. The output stays off."""
+        ...
+
+
+# --- AC load ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class LoadReading:
+    """What a load measures at its own input."""
+
+    voltage_v: float
+    current_a: float
+    power_w: float
+    apparent_va: float
+    reactive_var: float
+    power_factor: float
+
+
+@runtime_checkable
+class AcLoad(Device, Protocol):
+    """A programmable AC load. Power factor: positive lagging, negative leading, in [-1, 0) or (0, 1]."""
+
+    def set_current(self, current_a: float, power_factor: float = 1.0) -> None:
+        """Draw a constant rms current. It does not switch the input on or off."""
+        ...
+
+    def set_power(self, power_w: float, power_factor: float = 1.0) -> None:
+        """Draw a constant power. It does not switch the input on or off."""
+        ...
+
+    def on(self) -> None:
+        """Switch the input on: the load draws what was set."""
+        ...
+
+    def off(self) -> None:
+        """Switch the input off: the load draws nothing."""
+        ...
+
+    def is_on(self) -> bool:
+        """Read whether the input is on."""
+        ...
+
+    def read(self) -> LoadReading:
+        """Measure the input afresh."""
+        ...
+
+
+# --- Display device of the home area network ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class HanLink:
+    """A display's place on the home area network. `status` is in the device's own words; `joined` is what it comes to."""
+
+    joined: bool
+    status: str
+    link_strength_percent: int
+
+
+@dataclass(frozen=True)
+class DisplayedMessage:
+    """The text message that a display holds."""
+
+    message_id: int
+    text: str
+    confirmation_required: bool
+    confirmed: bool
+
+
+@dataclass(frozen=True)
+class DisplayedBalance:
+    """The prepaid balance as the display received it: money, energy, and the moment it stands for."""
+
+    balance_cents: int
+    credit_wh: int
+    at: datetime
+
+
+@runtime_checkable
+class Display(Device, Protocol):
+    """A display device in the home, joined to the meter's home area network. None where it has received nothing yet."""
+
+    def link(self) -> HanLink:
+        """Read the display's connection to the home area network."""
+        ...
+
+    def meters(self) -> tuple[str, ...]:
+        """Read the addresses of the meters that the display has joined."""
+        ...
+
+    def price_millicents_per_kwh(self) -> int | None:
+        """Read the price of energy that the display shows; 1 USD/kWh is 100,000."""
+        ...
+
+    def demand_w(self) -> float | None:
+        """Read the demand that the display shows; negative where the premises deliver."""
+        ...
+
+    def delivered_wh(self) -> float | None:
+        """Read the energy register that the display shows."""
+        ...
+
+    def message(self) -> DisplayedMessage | None:
+        """Read the text message that the display shows."""
+        ...
+
+    def confirm(self, message_id: int) -> None:
+        """Confirm a message at the display, as its user would."""
+        ...
+
+    def balance(self) -> DisplayedBalance | None:
+        """Read the prepaid balance that the display shows."""
+        ...
+
+
 # --- Meter -----------------------------------------------------------------------------------------------------------
 
 
