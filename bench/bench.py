@@ -248,7 +248,8 @@ class Bench:
         self.loop.call(self.utility.start)
 
     def _mirror(self) -> None:
-        from twins.mirror.server import Mirror, MirroredDevice
+        from twins.mirror.devices import MirroredDevice, MirrorError, RunInfo
+        from twins.mirror.server import Mirror
 
         devices = [
             MirroredDevice(
@@ -262,10 +263,16 @@ class Bench:
             )
             for name, device in self.config.devices.items()
         ]
-        self.mirror = self.loop.call(Mirror, self.clock, devices, self.config.mirror)
+        run = RunInfo(self.record.path.name if self.record is not None else self.name, self.seed, "running")
+        # It logs what it refuses as its own errors; who was refused has been told.
+        logging.getLogger("asyncua").setLevel(logging.CRITICAL)
+        self.mirror = self.loop.call(Mirror, self.clock, devices, self.config.mirror, run=run)
         self._mirror_stopping = None
         self._undo.append(("the mirror", self._mirror_stopped))
-        self.mirror_url = self.loop.run(self.mirror.start())
+        try:
+            self.mirror_url = self.loop.run(self.mirror.start())
+        except MirrorError as no:
+            raise BenchError(f"bench {self.name!r}: the mirror cannot start: {no}") from no
 
     def down(self) -> None:
         """Take the bench down: outputs safe first. Each step is tried whatever became of the others.

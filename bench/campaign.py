@@ -113,20 +113,20 @@ class _Campaign:
                 task = bar.add_task("defects", total=len(self._wanted) + 1)
                 healthy = pool.submit(self._certify, None, broken)
                 waiting = {pool.submit(self._certify, defect.name, defect.breaks): defect for defect in self._wanted}
-                well = _requirements(healthy.result())
+                healthy.result()
                 bar.advance(task)
                 for done in as_completed(waiting):
                     defect = waiting[done]
                     found[defect.name] = done.result()
                     bar.advance(task)
-                    line = self._outcome(defect, found[defect.name], healthy.result(), well).line()
+                    line = outcome(defect, found[defect.name], healthy.result(), self._matrix).line()
                     bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
         except BaseException:
             self._stop()
             raise
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
-        return [self._outcome(defect, found[defect.name], healthy.result(), well) for defect in self._wanted]
+        return [outcome(defect, found[defect.name], healthy.result(), self._matrix) for defect in self._wanted]
 
     def _certify(self, defect: str | None, ids: Sequence[str]) -> dict[str, Any] | str:
         """One run; what `certify --json` printed, or one line on why there is nothing of the kind."""
@@ -168,41 +168,42 @@ class _Campaign:
             return f"certify ended with code {process.returncode} and no verdict: {last.strip()[:200]}"
         return verdict if isinstance(verdict, dict) else "certify printed no verdict"
 
-    def _outcome(
-        self, defect: Defect, run: dict[str, Any] | str, healthy: dict[str, Any] | str, well: Mapping[str, Any]
-    ) -> Outcome:
-        fell = _requirements(run)
-        verdicts = {id_: str(fell.get(id_, {}).get("verdict", "not judged")) for id_ in defect.breaks}
-        tests = {
-            check["test"]
-            for id_ in defect.breaks
-            for check in fell.get(id_, {}).get("checks", ())
-            if check["verdict"] == "FAIL"
-        }
-        why = ""
-        if isinstance(run, str):
-            why = run
-        elif isinstance(healthy, str):
-            why = f"the healthy twin could not be judged: {healthy}"
-        elif unwell := [id_ for id_ in defect.breaks if well.get(id_, {}).get("verdict") != "PASS"]:
-            said = ", ".join(f"{id_} is {well.get(id_, {}).get('verdict', 'not judged')}" for id_ in unwell)
-            why = f"the healthy twin does not pass either: {said}"
-        elif escaped := [id_ for id_, verdict in verdicts.items() if verdict != "FAIL"]:
-            why = ", ".join(f"{id_} is {verdicts[id_]}" for id_ in escaped)
-        falls: tuple[str, ...] = ()
-        if self._matrix:
-            falls = tuple(
-                id_
-                for id_, row in fell.items()
-                if id_ not in defect.breaks and row["verdict"] != well.get(id_, {}).get("verdict", row["verdict"])
-            )
-        return Outcome(defect.name, defect.breaks, tuple(sorted(tests)), bool(why), verdicts, falls, why)
-
     def _stop(self) -> None:
         with self._lock:
             self._stopped = True
             for process in self._running:
                 _kill(process)
+
+
+def outcome(defect: Defect, run: dict[str, Any] | str, healthy: dict[str, Any] | str, matrix: bool = False) -> Outcome:
+    """What became of a defect: `run` and `healthy` are what `certify --json` printed with and without it, or one line on why
+    there is nothing."""
+    fell, well = _requirements(run), _requirements(healthy)
+    verdicts = {id_: str(fell.get(id_, {}).get("verdict", "not judged")) for id_ in defect.breaks}
+    tests = {
+        check["test"]
+        for id_ in defect.breaks
+        for check in fell.get(id_, {}).get("checks", ())
+        if check["verdict"] == "FAIL"
+    }
+    why = ""
+    if isinstance(run, str):
+        why = run
+    elif isinstance(healthy, str):
+        why = f"the healthy twin could not be judged: {healthy}"
+    elif unwell := [id_ for id_ in defect.breaks if well.get(id_, {}).get("verdict") != "PASS"]:
+        said = ", ".join(f"{id_} is {well.get(id_, {}).get('verdict', 'not judged')}" for id_ in unwell)
+        why = f"the healthy twin does not pass either: {said}"
+    elif escaped := [id_ for id_, verdict in verdicts.items() if verdict != "FAIL"]:
+        why = ", ".join(f"{id_} is {verdicts[id_]}" for id_ in escaped)
+    falls: tuple[str, ...] = ()
+    if matrix:
+        falls = tuple(
+            id_
+            for id_, row in fell.items()
+            if id_ not in defect.breaks and row["verdict"] != well.get(id_, {}).get("verdict", row["verdict"])
+        )
+    return Outcome(defect.name, defect.breaks, tuple(sorted(tests)), bool(why), verdicts, falls, why)
 
 
 def _kill(process: subprocess.Popen[str]) -> None:

@@ -13,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
+import yaml
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -45,6 +46,10 @@ class RunningBench(Protocol):
 
     def describe(self) -> list[dict[str, Any]]:
         """The devices on the bench, for the record."""
+        ...
+
+    def resolved(self) -> dict[str, Any]:
+        """The bench file's data with every link as it really is in this run."""
         ...
 
 
@@ -297,6 +302,7 @@ def certify(
             with (open_bench or opened)(bench_file, seed=seed, defects=tuple(defects), record=record) as bench:
                 record.follow(lambda: bench.now)
                 judge.follow(lambda: bench.now)
+                record.write("bench.resolved.yaml", yaml.safe_dump(bench.resolved(), sort_keys=False))
                 record.write_json("devices.json", {"devices": bench.describe(), "versions": versions()})
                 listener = Listener(judge, shown)
                 with in_session(Session(bench, judge, record, seed, tuple(defects))):

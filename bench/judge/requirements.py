@@ -36,14 +36,13 @@ _PERSONS = {
 _SYSTEMS = {
     "AMI meter": "Meter",
     "Customer display device": "Display",
-    "Website": "CSS",
-    "website": "CSS",
+    "website": "Website",
     "Customer device": "Device",
     "HAN device": "Device",
     "HAN devices": "Device",
     "Premises gateway": "Gateway",
 }
-"""Actors of steps and parties of messages by the name under which they are judged; the website is a face of the CSS."""
+"""Actors of steps and parties of messages by the name under which they are judged."""
 
 _ID = re.compile(r"[A-Z][A-Z0-9]*(-[A-Z0-9]+)*(\.[0-9a-z]+)*")
 
@@ -153,6 +152,9 @@ class Scenario:
 
 def _systems(parties: str) -> tuple[str, ...]:
     """The systems among parties written as in the catalogue (`AMI meter / website`), by the name they are judged under."""
+    if parties == "Customer representative / website":
+        # Either of them works in the CSS, which is what does the step.
+        return ("CSS",)
     found = []
     for party in re.split(r"\s*/\s*|\s+and\s+|\s+or\s+", parties):
         if party and party.casefold() not in _PERSONS:

@@ -69,6 +69,9 @@ class Standing:
     def describe(self) -> list[dict[str, Any]]:
         return [{"name": "meter", "model": "ami-meter"}]
 
+    def resolved(self) -> dict[str, Any]:
+        return {"targets": {"main": {}}}
+
 
 @contextlib.contextmanager
 def standing(bench_file: Path, *, seed: int, defects: tuple[str, ...], record: Record) -> Iterator[Standing]:
@@ -328,6 +331,7 @@ def test_the_record_holds_all_that_an_auditor_needs(runner: Runner) -> None:
         "verdict.json",
         "devices.json",
         "bench.yaml",
+        "bench.resolved.yaml",
         "readings.jsonl",
         "wire/line.log",
         "manifest.json",
