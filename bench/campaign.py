@@ -191,6 +191,8 @@ def outcome(defect: Defect, run: dict[str, Any] | str, healthy: dict[str, Any] |
         why = run
     elif isinstance(healthy, str):
         why = f"the healthy twin could not be judged: {healthy}"
+    elif trouble := [*run.get("problems", ()), *healthy.get("problems", ())]:
+        why = str(trouble[0])
     elif unwell := [id_ for id_ in defect.breaks if well.get(id_, {}).get("verdict") != "PASS"]:
         said = ", ".join(f"{id_} is {well.get(id_, {}).get('verdict', 'not judged')}" for id_ in unwell)
         why = f"the healthy twin does not pass either: {said}"

@@ -317,7 +317,7 @@ def certify(
             pass  # `record.lost` says it
         except Exception as no:  # noqa: BLE001 - whatever the bench throws is its ERROR, and the record says so
             result.problems.append(" ".join(f"{type(no).__name__}: {no}".split()))
-        result.judged = _judged(judge, listener, wanted)
+        result.judged = _judged(judge, wanted, result.problems)
         result.tests = tuple(listener.tests) if listener is not None else ()
         _finish(record, result, interrupted)
     return result
@@ -396,12 +396,13 @@ def _robot(suites: Path, tags: list[str], out: Path, listener: Listener, problem
             problems.append(f"Robot Framework: {line.removeprefix('[ ERROR ]').strip()}")
     if code > _ROBOT_STOPPED or (code == _ROBOT_BAD_DATA and not problems):
         problems.append(f"Robot Framework gave up with code {code}: {' '.join(complained.getvalue().split())[:300]}")
-    if code == _ROBOT_STOPPED:
+    stopped = code == _ROBOT_STOPPED or listener.interrupted
+    if stopped:
         problems.append("the run was interrupted")
-    return code != _ROBOT_STOPPED
+    return not stopped
 
 
-def _judged(judge: Judge, listener: Listener | None, wanted: Sequence[str]) -> tuple[Judged, ...]:
+def _judged(judge: Judge, wanted: Sequence[str], problems: Sequence[str]) -> tuple[Judged, ...]:
     """The verdict on each id that a test decided, and on each that was wanted and none decided."""
     ids = {check.id for check in judge.checks} | set(wanted)
     found = []
@@ -411,12 +412,13 @@ def _judged(judge: Judge, listener: Listener | None, wanted: Sequence[str]) -> t
         for check in checks:
             for system in check.system.split(", "):
                 systems.setdefault(system, []).append(check.verdict)
-        remark = ""
+        remark, verdict = "", worst(check.verdict for check in checks)
         if not checks:
-            verify = judge.catalogue[id_].verify
-            remark = "no test decides it" if verify == "test" else f"not decided by a test: {verify}"
-            systems = {system: [Verdict.INCONCLUSIVE] for system in judge.catalogue[id_].applies_to}
-        verdict = worst(check.verdict for check in checks)
+            requirement = judge.catalogue[id_]
+            remark = "no test decides it" if requirement.needs_test else f"not decided by a test: {requirement.verify}"
+            if problems:
+                remark, verdict = f"the run did not get there: {problems[0]}", Verdict.ERROR
+            systems = {system: [verdict] for system in requirement.applies_to}
         found.append(Judged(id_, {s: worst(v) for s, v in sorted(systems.items())}, verdict, checks, remark))
     return tuple(found)
 

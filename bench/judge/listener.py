@@ -46,6 +46,8 @@ class Listener:
     def __init__(self, judge: Judge, progress: Progress | None = None) -> None:
         self.judge = judge
         self.tests: list[TestVerdict] = []
+        self.interrupted = False
+        """Whether somebody stopped the run with a signal."""
         self._progress = progress
         self._total = 0
         self._ids: tuple[str, ...] = ()
@@ -70,6 +72,8 @@ class Listener:
     def end_test(self, data: Any, result: Any) -> None:
         """Judge the test, and give Robot's result the status that follows."""
         checks, raised = self.judge.end()
+        # Robot takes the signal itself and tells of it in this message alone.
+        self.interrupted = self.interrupted or "Execution terminated by signal" in result.message
         failure = self._bad_tag
         if failure is None and result.failed:
             failure = foreign(result.message, raised)

@@ -184,7 +184,8 @@ def last_verdicts(runs: Path, limit: int = 100) -> dict[str, str]:
         if verdict.get("defects"):
             continue
         for row in verdict.get("requirements", []):
-            found.setdefault(row["id"], row["verdict"])
+            if isinstance(row, dict) and {"id", "verdict"} <= row.keys():
+                found.setdefault(str(row["id"]), str(row["verdict"]))
     return found
 
 

@@ -26,6 +26,8 @@ from bench.judge.verdict import Verdict
 EPOCH = datetime(2026, 1, 5, 8, tzinfo=UTC)
 
 LIBRARY = """
+import os
+import signal
 from datetime import timedelta
 from bench.certify import session
 from bench.judge.witness import Witness
@@ -51,6 +53,9 @@ def fits(id, feature):
 
 def the_link_is_lost():
     raise ConnectionError("meter: no answer on its line")
+
+def somebody_presses_ctrl_c():
+    os.kill(os.getpid(), signal.SIGINT)
 
 def read_the_meter():
     session().record.wire_log("line")("tx", b"\\xee")
@@ -310,8 +315,23 @@ def test_a_bench_that_does_not_come_up_is_an_error_with_a_record(runner: Runner)
     result = runner.run(THREE, only=("C3-FR-15",), open_bench=broken)
     assert result.exit_code == 3
     assert result.problems == ["ConnectionError: relay: nothing answers on its link"]
+    assert verdicts(result) == {"C3-FR-15": "ERROR"}
+    assert result.judged[0].remark == "the run did not get there: ConnectionError: relay: nothing answers on its link"
     assert json.loads((result.record / "verdict.json").read_text())["verdict"] == "ERROR"
     assert verify(result.record) == []
+
+
+def test_an_interrupted_run_is_an_error_and_its_record_says_so(runner: Runner) -> None:
+    result = runner.run(
+        "One\n    [Tags]    C3-FR-15\n    Check    C3-FR-15    good\n"
+        "Two\n    [Tags]    C3-FR-05\n    Somebody Presses Ctrl C\n    Check    C3-FR-05    good\n"
+        "Three\n    [Tags]    C3-FR-26\n    Check    C3-FR-26    good\n"
+    )
+    assert result.exit_code == 3
+    assert result.problems == ["the run was interrupted"]
+    assert verdicts(result) == {"C3-FR-05": "ERROR", "C3-FR-15": "PASS", "C3-FR-26": "ERROR"}
+    assert state(result.record) == "interrupted"
+    assert [problem.split(": ")[1] for problem in verify(result.record)] == ["the run was interrupted (state.json"]
 
 
 def test_a_library_that_cannot_be_imported_is_an_error(runner: Runner) -> None:

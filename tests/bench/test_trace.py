@@ -205,6 +205,7 @@ NO_RECEIPT = CATALOGUE["no_receipt"]  # breaks C3-FR-15 and C3-S1.08
             "the healthy twin does not pass either: C3-S1.08 is FAIL",
         ),
         ("ran over 600 s", run(HEALTHY), "ran over 600 s"),
+        (run({}) | {"problems": ["meter: no answer"]}, run(HEALTHY), "meter: no answer"),
         (
             run({"C3-FR-15": "FAIL", "C3-S1.08": "FAIL"}),
             "no verdict",
