@@ -7,6 +7,7 @@ import contextlib
 import json
 import signal
 import sys
+from typing import Any
 
 from bench.data import BadInput, nearest
 from twins import defects as seeded
@@ -41,9 +42,6 @@ def serve(model_name: str, listen: list[str], *, seed: int, defects: tuple[str, 
 
 
 async def _serve(model: models.Model, wanted: list[tuple[str, str]], seed: int, defects: frozenset[str]) -> None:
-    stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
     clock = WallClock()
     site = Site(clock)
     options = model.default_site(site)
@@ -58,7 +56,15 @@ async def _serve(model: models.Model, wanted: list[tuple[str, str]], seed: int, 
                 raise BadInput(f"--listen {scheme}:{address}: {no}") from no
             open_faces.push_async_callback(face.close)
             endpoints.append({"scheme": endpoint.scheme, "address": endpoint.address})
-        sys.stdout.write(json.dumps({"model": model.name, "endpoints": endpoints}) + "\n")
-        sys.stdout.flush()
-        await stop.wait()
+        await until_stopped({"model": model.name, "endpoints": endpoints})
     await clock.close()
+
+
+async def until_stopped(ready: dict[str, Any]) -> None:
+    """Print one JSON line that says what is ready, and wait for Ctrl-C or SIGTERM."""
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    sys.stdout.write(json.dumps(ready) + "\n")
+    sys.stdout.flush()
+    await stop.wait()

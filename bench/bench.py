@@ -17,8 +17,9 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
+import attr
 import yaml
 
 from bench.data import BadInput
@@ -27,14 +28,16 @@ from bench.inventory import DeviceConfig, Inventory
 from bench.loop import LoopThread
 from bench.strategy import SiteStrategy
 from drivers.device import DeviceDriver
-from drivers.errors import DeviceError
+from drivers.errors import DeviceError, LinkLost
 from drivers.links import Link
 from drivers.roles import Identity
 from twins import defects as seeded
 from twins import models
 from twins.clock import AnyClock, SteppedClock, WallClock
 from twins.faces.stream import Endpoint, Face
-from twins.wiring import Site
+
+if TYPE_CHECKING:
+    from bench.place import AcquiredPlace  # brings gRPC, which only a shared bench needs
 
 T = TypeVar("T")
 
@@ -90,6 +93,8 @@ class Bench:
         self.endpoints: dict[tuple[str, str], Endpoint] = {}
         self.twins: dict[str, models.Behaviour] = {}
         self.shadows: dict[str, models.Behaviour] = {}
+        self.stand_ins: dict[str, models.Behaviour] = {}
+        self.place: AcquiredPlace | None = None
         self.drivers: dict[str, DeviceDriver] = {}
         self.links: dict[str, str] = {}
         self.identities: dict[str, Identity] = {}
@@ -141,20 +146,11 @@ class Bench:
         self.shadow_site = self.inventory.build_site(self.clock)
         for name, device in config.devices.items():
             if device.is_twin:
-                self.twins[name] = self._behaviour(name, device, self.site, self.defects)
-            self.shadows[name] = self._behaviour(name, device, self.shadow_site, frozenset())
-
-    def _behaviour(self, name: str, device: DeviceConfig, site: Site, defects: frozenset[str]) -> models.Behaviour:
-        model = models.find(device.model)
-        behaviour: models.Behaviour = model.build(
-            self.clock,
-            site,
-            name=name,
-            options=model.options.model_validate(device.options),
-            seed=self.seed,
-            defects=seeded.of(device.model, defects),
-        )
-        return behaviour
+                self.twins[name] = self.inventory.build_device(name, self.clock, self.site, self.seed, self.defects)
+            else:
+                # On a bench that is real in part, the twins have to feel what the real devices do.
+                self.stand_ins[name] = self.inventory.build_device(name, self.clock, self.site, self.seed)
+            self.shadows[name] = self.inventory.build_device(name, self.clock, self.shadow_site, self.seed)
 
     def _open_face(self, name: str, device: DeviceConfig, face_name: str, scheme: str, address: str) -> None:
         make = models.find(device.model).faces[scheme]
@@ -171,14 +167,20 @@ class Bench:
 
     def _bind_drivers(self) -> None:
         from labgrid import Environment
-        from labgrid.exceptions import NoDriverFoundError
+        from labgrid.exceptions import NoDriverFoundError, NoSupplierFoundError
         from labgrid.strategy import StrategyError
 
         holder = tempfile.TemporaryDirectory(prefix="twinbench-")
         self._undo.append(("the working directory", holder.cleanup))
         resolved = Path(holder.name) / "bench.yaml"
         resolved.write_text(yaml.safe_dump(self.inventory.resolved(self.endpoints), sort_keys=False), encoding="utf-8")
-        self.target = Environment(str(resolved)).get_target(self.config.target)
+        environment = Environment(str(resolved))
+        if self.inventory.place is not None:
+            self._acquired(environment, self.inventory.place)
+        try:
+            self.target = environment.get_target(self.config.target)
+        except NoSupplierFoundError as no:
+            raise BadInput(f"{self.inventory.path}: targets.{self.config.target}: {no}") from None
         self._undo.append(("the drivers", self.target.cleanup))
         for link in self.target.resources:
             if isinstance(link, Link):
@@ -193,6 +195,8 @@ class Bench:
             # What a real model makes slow on its wire completes at once on a stepped clock.
             driver.wait = (lambda seconds: None) if self.clock.stepped else time.sleep
             driver.commanded.append(partial(self._shadow, name))
+            if self.place is not None:
+                driver.lock = self.place.guarded(name, driver.lock)
             try:
                 self.target.activate(driver)
             except DeviceError as no:
@@ -208,7 +212,23 @@ class Bench:
         self.strategy.let_pass = self.advance
         self._undo.append(("safe outputs", self._make_safe))
 
+    def _acquired(self, environment: Any, name: str) -> None:
+        from bench.place import AcquiredPlace, PlaceError
+
+        self.place = AcquiredPlace(name, environment)
+        try:
+            self.place.open()
+        except PlaceError as no:
+            raise BenchError(str(no)) from no
+        self._undo.append(("the place", self.place.close))
+
     def _make_safe(self) -> None:
+        if self.place is not None:
+            self.place.let_go()
+        if self.mirror is not None:
+            self.loop.call(self.mirror.hush)
+        # No time passes from here on: the utility would go on sending to a meter that has no power.
+        self.strategy.let_pass = lambda seconds: None
         self.strategy.status = type(self.strategy.status).UNKNOWN
         self.strategy.transition("off")
 
@@ -216,10 +236,12 @@ class Bench:
         """Give the shadow the command that its device has just taken (called on the driver's thread)."""
 
         def apply() -> None:
-            try:
-                getattr(self.shadows[name], command)(*args)
-            except DeviceError as no:
-                _log.info("the model of %s refuses %s, which the device took: %s", name, command, no)
+            for model in (self.shadows[name], self.stand_ins.get(name)):
+                try:
+                    if model is not None:
+                        getattr(model, command)(*args)
+                except DeviceError as no:
+                    _log.info("the model of %s refuses %s, which the device took: %s", name, command, no)
 
         self.loop.loop.call_soon_threadsafe(apply)
 
@@ -237,7 +259,9 @@ class Bench:
         from twins.utility.utility import Utility
 
         meters = {
-            str(device.options["meter_id"]): self.drivers[name]
+            str(models.find(device.model).options.model_validate(device.options).meter_id): self.drivers[
+                name
+            ]
             for name, device in self.config.devices.items()
             if device.role == "Meter"
         }
@@ -260,6 +284,7 @@ class Bench:
                 twin=self.twins.get(name),
                 identity=self.identities[name],
                 deviation_limits=device.deviation,
+                ranges=models.find(device.model).ranges,
             )
             for name, device in self.config.devices.items()
         ]
@@ -324,13 +349,25 @@ class Bench:
         return self.clock.now()
 
     def advance(self, seconds: float) -> None:
-        """Let bench time pass (on a wall clock: wait)."""
-        self.loop.run(self.clock.advance(seconds))
+        """Let bench time pass (on a wall clock: wait). LinkLost where the place of the bench is lost meanwhile."""
+        if self.place is None:
+            self.loop.run(self.clock.advance(seconds))
+        else:
+            self.wait_until(lambda: False, seconds)
 
     def wait_until(self, enough: Callable[[], bool], seconds: float) -> bool:
-        """Let bench time pass until `enough()` (asked on the loop) is true, at most `seconds`; returns whether it was."""
-        until = self.clock.now().timestamp() + seconds
-        return self.loop.run(self.clock.run_until(datetime.fromtimestamp(until, self.clock.now().tzinfo), enough))
+        """Let bench time pass until `enough()` (asked on the loop) is true, at most `seconds`; returns whether it was.
+
+        LinkLost where the place of the bench is lost meanwhile.
+        """
+        until = datetime.fromtimestamp(self.clock.now().timestamp() + seconds, self.clock.now().tzinfo)
+        place = self.place
+        if place is None:
+            return self.loop.run(self.clock.run_until(until, enough))
+        found = self.loop.run(self.clock.run_until(until, lambda: place.lost is not None or enough()))
+        if place.lost is not None:
+            raise LinkLost(place.lost)
+        return found
 
     def call(self, fn: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """Run a function on the loop between two steps of the clock: for asking and telling the utility's systems."""
@@ -362,7 +399,7 @@ class Bench:
         if self.record is None:
             return
         for name, device in self.config.devices.items():
-            if device.role == "PowerAnalyzer":
+            if device.role in ("PowerAnalyzer", "AcSource", "AcLoad"):
                 for quantity, value in vars(self.drivers[name].read()).items():
                     self.record.reading(name, quantity, value, UNITS[quantity.rpartition("_")[2]])
             elif device.role == "Meter":
@@ -391,8 +428,23 @@ class Bench:
         ]
 
     def resolved(self) -> dict[str, Any]:
-        """The bench file's data with every twin's address filled in."""
-        return self.inventory.resolved(self.endpoints)
+        """The bench file's data with every twin's address filled in, and what its place has brought."""
+        data = self.inventory.resolved(self.endpoints)
+        data["targets"][self.config.target]["resources"] += [
+            {type(link).__name__: {a.name: getattr(link, a.name) for a in attr.fields(type(link))[1:] if a.init}}
+            for link in self.target.resources
+            if link.parent is not None
+        ]
+        return data
+
+    def shortened(self) -> list[dict[str, Any]]:
+        """Parameters of the site that are shorter than the supplier of the device states them: name, used, stated."""
+        stated = {name: value for p in self.pics().values() for name, value in p.pixit.items()}
+        return [
+            {"name": name, "used": getattr(self.strategy, name), "stated": value}
+            for name, value in stated.items()
+            if isinstance(value, int | float) and getattr(self.strategy, name, value) < value
+        ]
 
     def pics(self) -> dict[str, Any]:
         """Suppliers' declarations by system under test."""

@@ -6,7 +6,7 @@ import contextlib
 import io
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -46,6 +46,10 @@ class RunningBench(Protocol):
 
     def describe(self) -> list[dict[str, Any]]:
         """The devices on the bench, for the record."""
+        ...
+
+    def shortened(self) -> list[dict[str, Any]]:
+        """Parameters that the bench has made shorter than the supplier states: name, used, stated."""
         ...
 
     def resolved(self) -> dict[str, Any]:
@@ -134,6 +138,7 @@ class Result:
     judged: tuple[Judged, ...] = ()
     tests: tuple[TestVerdict, ...] = ()
     problems: list[str] = field(default_factory=list)
+    shortened: list[dict[str, Any]] = field(default_factory=list)
     digest: str = ""
 
     @property
@@ -163,6 +168,7 @@ class Result:
             "only": list(self.only),
             "systems": {name: verdict.value for name, verdict in self.systems.items()},
             "problems": list(self.problems),
+            "shortened": list(self.shortened),
             "requirements": [judged.as_json() for judged in self.judged],
         }
 
@@ -246,12 +252,14 @@ class _Shown:
 
 
 @contextlib.contextmanager
-def opened(bench_file: Path, *, seed: int, defects: tuple[str, ...], record: Record) -> Iterator[Any]:
-    """The bench of a bench file, up inside a `with` block, with its wire logs in the record."""
+def opened(
+    bench_file: Path, *, seed: int, defects: tuple[str, ...], record: Record, links: Mapping[str, str] | None = None
+) -> Iterator[Any]:
+    """The bench of a bench file, up inside a `with` block, with its wire logs in the record. `links` lead elsewhere."""
     from bench import inventory
     from bench.bench import Bench
 
-    bench = Bench(inventory.load(bench_file), seed=seed, defects=defects, record=record)
+    bench = Bench(inventory.load(bench_file, links), seed=seed, defects=defects, record=record)
     record.follow(lambda: bench.now)
     with bench:
         yield bench
@@ -302,6 +310,7 @@ def certify(
             with (open_bench or opened)(bench_file, seed=seed, defects=tuple(defects), record=record) as bench:
                 record.follow(lambda: bench.now)
                 judge.follow(lambda: bench.now)
+                result.shortened = bench.shortened()
                 record.write("bench.resolved.yaml", yaml.safe_dump(bench.resolved(), sort_keys=False))
                 record.write_json("devices.json", {"devices": bench.describe(), "versions": versions()})
                 listener = Listener(judge, shown)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,10 +22,17 @@ app = typer.Typer(
 
 DEFAULT_BENCH = Path("inventory/benches/twin.yaml")
 BAD_INPUT = 4
+INTERRUPTED = 130
 
 BenchFile = Annotated[Path, typer.Option("--bench", metavar="FILE", help="Bench file (a labgrid environment file).")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 Seed = Annotated[int | None, typer.Option("--seed", metavar="N", min=0, help="Seed of noise and disturbance.")]
+
+
+Links = Annotated[
+    Path | None,
+    typer.Option("--links", metavar="FILE", help="Where links lead instead: what `twinbench site` printed."),
+]
 
 
 def _print_json(data: Any) -> None:
@@ -60,13 +68,22 @@ def certify(
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Where the record goes (default: under runs/).")
     ] = None,
+    links: Links = None,
     as_json: Json = False,
 ) -> None:
     """Run the suites and judge. Exit: 0 PASS, 1 FAIL, 2 INCONCLUSIVE, 3 ERROR, 4 bad input."""
     from bench.certify import certify as judge
+    from bench.certify import opened
+    from bench.inventory import links_of
 
     result = judge(
-        bench, only=tuple(only or ()), defects=tuple(defect or ()), seed=seed, out=out, console=_progress(as_json)
+        bench,
+        only=tuple(only or ()),
+        defects=tuple(defect or ()),
+        seed=seed,
+        out=out,
+        open_bench=partial(opened, links=links_of(links) if links else None),
+        console=_progress(as_json),
     )
     if as_json:
         _print_json(result.as_json())
@@ -74,7 +91,9 @@ def certify(
         _show(result)
         for problem in result.problems:
             print(f"problem: {problem}")
-        print(f"record: {result.record}")
+        for one in result.shortened:
+            print(f"shortened: {one['name']} {one['used']} instead of {one['stated']}")
+        print(f"record: {result.record} (SHA-256 of its manifest {result.digest})")
     raise typer.Exit(result.exit_code)
 
 
@@ -133,12 +152,14 @@ def up(
     bench: BenchFile = DEFAULT_BENCH,
     seed: Seed = None,
     defect: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Seed these defects.")] = None,
+    links: Links = None,
     as_json: Json = False,
 ) -> None:
     """Bring a bench up and keep it up, live, until Ctrl-C."""
+    from bench.inventory import links_of
     from bench.live import keep_up
 
-    keep_up(bench, seed=seed, defects=tuple(defect or ()), as_json=as_json)
+    keep_up(bench, seed=seed, defects=tuple(defect or ()), links=links_of(links) if links else None, as_json=as_json)
 
 
 @app.command()
@@ -147,7 +168,8 @@ def twin(
     listen: Annotated[
         list[str],
         typer.Option(
-            metavar="SCHEME:ADDR", help="pty:PATH, rtu:PATH, modbus:HOST:PORT, tcp:HOST:PORT, vxi11:HOST:PORT."
+            metavar="SCHEME:ADDR",
+            help="pty:PATH, rtu:PATH; modbus, tcp, vxi11 or hislip with :HOST:PORT, port 0 for a free one.",
         ),
     ],
     seed: Seed = None,
@@ -157,6 +179,18 @@ def twin(
     from bench.alone import serve
 
     serve(model, listen, seed=seed or 0, defects=tuple(defect or ()))
+
+
+@app.command()
+def site(
+    bench: Annotated[Path, typer.Argument(metavar="FILE", help="Bench file whose twins are served.")],
+    seed: Seed = None,
+    defect: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Seed these defects.")] = None,
+) -> None:
+    """Serve all twins of a site in a process of their own, as if they were hardware; prints a JSON line when ready."""
+    from bench.site import serve_site
+
+    serve_site(bench, seed=seed, defects=tuple(defect or ()))
 
 
 @app.command()
@@ -196,14 +230,14 @@ def run(arguments: list[str] | None = None) -> int:
     try:
         code = app(args=arguments, standalone_mode=False)
     except _UsageError as no:
-        print(f"twinbench: {getattr(no, 'message', no)} (see `twinbench --help`)", file=sys.stderr)
+        said = " ".join(str(no.format_message()).split())  # type: ignore[attr-defined]
+        print(f"twinbench: {said} (see `twinbench --help`)", file=sys.stderr)
         return BAD_INPUT
     except BadInput as no:
         print(f"twinbench: {no}", file=sys.stderr)
         return BAD_INPUT
     except (KeyboardInterrupt, typer.Abort):
-        print("twinbench: interrupted; outputs are safe", file=sys.stderr)
-        return 130
+        code = INTERRUPTED
     except Exception as no:
         from bench.bench import BenchError
         from drivers.errors import DeviceError
@@ -217,6 +251,8 @@ def run(arguments: list[str] | None = None) -> int:
             print(f"twinbench: {no}", file=sys.stderr)
             return 3
         raise
+    if code == INTERRUPTED:  # which the parser makes of Ctrl-C itself, and says nothing
+        print("twinbench: interrupted; outputs are safe", file=sys.stderr)
     return code if isinstance(code, int) else 0
 
 

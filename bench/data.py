@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import difflib
 import types
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Tag, ValidationError
 
 M = TypeVar("M", bound=BaseModel)
 
 
 class BadInput(Exception):
     """A file, option or value that somebody gave is wrong. One line: where, what, and what would be right."""
+
+    def __init__(self, message: str) -> None:
+        # What is quoted may have more than one.
+        super().__init__(" ".join(message.splitlines()))
 
 
 class _Loader(yaml.SafeLoader):
@@ -25,6 +29,8 @@ class _Loader(yaml.SafeLoader):
         seen: set[Any] = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
+            if isinstance(key, list | dict | set):
+                raise yaml.MarkedYAMLError(problem="a key is a plain value", problem_mark=key_node.start_mark)
             if key in seen:
                 raise yaml.MarkedYAMLError(problem=f"the key {key!r} stands twice", problem_mark=key_node.start_mark)
             seen.add(key)
@@ -80,8 +86,9 @@ def at(path: Path, node: yaml.Node | None, where: Sequence[str | int], what: str
     return BadInput(f"{path}:{line_of(node, where)}: {'.'.join(str(w) for w in where) or 'file'}: {what}")
 
 
-def nearest(name: str, known: Sequence[str]) -> str:
-    """` (did you mean X?)` where a known name is near, otherwise the known names."""
+def nearest(name: str, known: Iterable[Any]) -> str:
+    """`did you mean X?` where a known name is near, otherwise the known names."""
+    known = [str(one) for one in known]
     near = difflib.get_close_matches(name, known, n=1)
     return f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known) or 'none'}"
 
@@ -102,9 +109,9 @@ def checked(path: Path, node: yaml.Node | None, data: Any, model: type[M], where
 
             best = min(unknown, key=misfit)
             hint = nearest(str(best["loc"][-1]), _fields(model, best["loc"][:-1]))
-            raise at(path, node, [*where, *best["loc"]], f"unknown key; {hint}") from None
+            raise at(path, node, [*where, *_in_file(model, best["loc"])], f"unknown key; {hint}") from None
         first = errors[0]
-        place = [*where, *first["loc"]]
+        place = [*where, *_in_file(model, first["loc"])]
         given = "" if first["type"] == "missing" else f", not {first['input']!r}"
         what = first["msg"][0].lower() + first["msg"][1:]
         raise at(path, node, place, (what + given)[:300]) from None
@@ -119,6 +126,21 @@ def _fields(model: Any, where: Sequence[str | int]) -> list[str]:
     return [info.alias or name for name, info in model.model_fields.items()]
 
 
+def _in_file(model: Any, where: Sequence[str | int]) -> list[str | int]:
+    """A place as the file has it: without the names of a union's members, which pydantic puts in between."""
+    steps: list[str | int] = []
+    for step in where:
+        inside = _inside(model, step)
+        if inside is None or not (isinstance(model, types.UnionType) or get_origin(model) is Union):
+            steps.append(step)
+        model = inside
+    return steps
+
+
+def _tag(member: Any) -> str | None:
+    return next((m.tag for m in getattr(member, "__metadata__", ()) if isinstance(m, Tag)), None)
+
+
 def _inside(model: Any, step: str | int) -> Any:
     """The schema that stands at `step` of a schema, None where it cannot be told."""
     if isinstance(model, type) and issubclass(model, BaseModel):
@@ -126,8 +148,8 @@ def _inside(model: Any, step: str | int) -> Any:
         return _bare(info.annotation) if info else None
     arguments = getattr(model, "__args__", ())
     if isinstance(model, types.UnionType) or get_origin(model) is Union:
-        # pydantic names the member of a union that it tried.
-        return next((a for a in arguments if getattr(a, "__name__", None) == step), None)
+        # pydantic names the member of a union that it tried, or its tag.
+        return next((_bare(a) for a in arguments if step in (getattr(a, "__name__", None), _tag(a))), None)
     arguments = [a for a in arguments if a is not Ellipsis]
     return _bare(arguments[-1]) if arguments else None
 

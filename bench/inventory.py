@@ -6,7 +6,8 @@ labgrid ignores keys and attributes that it doesn't know; here they are errors, 
 from __future__ import annotations
 
 import importlib
-import inspect
+import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,18 +16,32 @@ from typing import Annotated, Any, Literal
 
 import attr
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
 from bench.data import BadInput, at, checked, nearest, read
+from bench.judge import pics
 from drivers import roles
+from drivers.device import DeviceDriver
+from twins import defects as seeded
 from twins import models
-from twins.clock import EPOCH, Clock
+from twins.clock import EPOCH, Clock, SteppedClock
 from twins.faces.stream import Disturbance, Endpoint
 from twins.mirror.config import MirrorConfig
+from twins.mirror.variables import TABLES
 from twins.utility.config import UtilityConfig
 from twins.wiring import Contact, Load, Node, Site, Source, Tap, WiringError, single_phase, split_phase, three_phase
 
-ROLES: dict[str, type] = {"Relay": roles.Relay, "PowerAnalyzer": roles.PowerAnalyzer, "Meter": roles.Meter}
+ROLES: dict[str, type] = {
+    "Relay": roles.Relay,
+    "PowerAnalyzer": roles.PowerAnalyzer,
+    "AcSource": roles.AcSource,
+    "AcLoad": roles.AcLoad,
+    "Meter": roles.Meter,
+    "Display": roles.Display,
+}
+
+_PLACE = "RemotePlace"
+"""labgrid's resource that stands for all those of an acquired place."""
 
 
 class _Strict(BaseModel):
@@ -88,7 +103,24 @@ class LoadPlace(_Strict):
     legs: list[int] = [0]
 
 
-Place = Annotated[SourcePlace | ContactPlace | TapPlace | LoadPlace, Field(union_mode="smart")]
+def _place_of(value: Any) -> str | None:
+    """Which kind of place a mapping is: the one whose key it has."""
+    return next(
+        (kind for kind in ("source", "contact", "tap", "load") if isinstance(value, dict) and kind in value), None
+    )
+
+
+Place = Annotated[
+    Annotated[SourcePlace, Tag("source")]
+    | Annotated[ContactPlace, Tag("contact")]
+    | Annotated[TapPlace, Tag("tap")]
+    | Annotated[LoadPlace, Tag("load")],
+    Discriminator(
+        _place_of,
+        custom_error_type="place",
+        custom_error_message="needs one of the keys source, contact, tap, load, with the place's own name",
+    ),
+]
 
 
 class DisturbanceConfig(_Strict):
@@ -132,12 +164,12 @@ class DeviceConfig(_Strict):
     `model` and `options` describe its twin, and its shadow: the healthy model that is fed with the same commands.
     """
 
-    role: Literal["Relay", "PowerAnalyzer", "Meter"]
+    role: Literal["Relay", "PowerAnalyzer", "AcSource", "AcLoad", "Meter", "Display"]
     model: str
     options: dict[str, Any] = {}
     faces: dict[str, FaceConfig] = {}
     identity: IdentityConfig = IdentityConfig()
-    deviation: dict[str, float] = {}
+    deviation: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = {}
 
     @property
     def is_twin(self) -> bool:
@@ -167,6 +199,12 @@ class Inventory:
     raw: Mapping[str, Any]
     config: BenchConfig
 
+    @property
+    def place(self) -> str | None:
+        """The labgrid place that brings links of the target, where there is one."""
+        resources = self.raw["targets"][self.config.target].get("resources", [])
+        return next((entry[_PLACE]["name"] for entry in resources if _PLACE in entry), None)
+
     def build_site(self, clock: Clock) -> Site:
         """Build the electrical site. WiringError names what does not fit."""
         site = Site(clock)
@@ -174,29 +212,76 @@ class Inventory:
             _build(site, place)
         return site
 
+    def build_device(
+        self, name: str, clock: Clock, site: Site, seed: int, defects: frozenset[str] = frozenset()
+    ) -> models.Behaviour:
+        """Build a device's behaviour on a site: its twin, or with another site its shadow."""
+        device = self.config.devices[name]
+        model = models.find(device.model)
+        behaviour: models.Behaviour = model.build(
+            clock,
+            site,
+            name=name,
+            options=model.options.model_validate(device.options),
+            seed=seed,
+            defects=seeded.of(device.model, defects),
+        )
+        return behaviour
+
+    def link_addresses(self, endpoints: Mapping[tuple[str, str], Endpoint]) -> dict[str, str]:
+        """Where each link leads, by its name, with the links to twins resolved."""
+        found = {}
+        for entry in self.resolved(endpoints)["targets"][self.config.target].get("resources", []):
+            for cls_name, attributes in entry.items():
+                if cls_name in ADDRESS:
+                    found[attributes["name"]] = attributes[ADDRESS[cls_name]]
+        return found
+
     def resolved(self, endpoints: Mapping[tuple[str, str], Endpoint]) -> dict[str, Any]:
         """The labgrid data with every link `twin:DEVICE/FACE` replaced by where that face can be reached now."""
 
-        def resolve(value: Any) -> Any:
+        def resolve(value: Any, cls_name: str = "") -> Any:
             if isinstance(value, dict):
-                return {key: resolve(item) for key, item in value.items()}
+                return {
+                    key: resolve(item, cls_name or (str(key) if key in _CARRIES else "")) for key, item in value.items()
+                }
             if isinstance(value, list):
                 return [resolve(item) for item in value]
             if isinstance(value, str) and value.startswith("twin:"):
                 device, _, face = value.removeprefix("twin:").partition("/")
-                return _as_link(endpoints[device, face])
+                return _as_link(cls_name, endpoints[device, face])
             return value
 
         data: dict[str, Any] = resolve({k: v for k, v in self.raw.items() if k != "twinbench"})
         return data
 
 
-def _as_link(endpoint: Endpoint) -> str:
-    """How a link names an endpoint: a VISA resource for VXI-11, a path or host:port otherwise."""
-    if endpoint.scheme == "vxi11":
-        host, _, port = endpoint.address.rpartition(":")
-        return f"TCPIP::{host},{port}::inst0::INSTR"
-    return endpoint.address
+ADDRESS = {"SerialLine": "port", "ModbusRtuLine": "port", "ModbusTcpLink": "address", "VisaLink": "resource"}
+"""The attribute of each class of link that says where it leads."""
+
+_CARRIES: dict[str, dict[str, str]] = {
+    "SerialLine": {"pty": "{0}"},
+    "ModbusRtuLine": {"rtu": "{0}"},
+    "ModbusTcpLink": {"modbus": "{0}"},
+    "VisaLink": {
+        "vxi11": "TCPIP::{1},{2}::inst0::INSTR",
+        "hislip": "TCPIP::{1}::hislip0,{2}::INSTR",
+        "tcp": "TCPIP::{1}::{2}::SOCKET",
+        "pty": "ASRL{0}::INSTR",
+    },
+}
+"""Which faces a link of a class can reach, by scheme, and how it names one: {0} address, {1} host, {2} port."""
+
+
+_ON_PTY = ("pty", "rtu")
+_DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+_HOST_PORT = re.compile(r"\S+:\d{1,5}")
+
+
+def _as_link(cls_name: str, endpoint: Endpoint) -> str:
+    """How a link of a class names an endpoint."""
+    host, _, port = endpoint.address.rpartition(":")
+    return _CARRIES[cls_name][endpoint.scheme].format(endpoint.address, host, port)
 
 
 def _build(site: Site, place: Place) -> None:
@@ -216,8 +301,38 @@ def _build(site: Site, place: Place) -> None:
     site.nodes[place.behind].feeds(node)
 
 
-def load(path: Path) -> Inventory:
-    """Read and check a bench file. BadInput names file, line, key and what would be right."""
+def links_of(path: Path) -> dict[str, str]:
+    """Read a file of link addresses, as `twinbench site` prints it. BadInput where it is none."""
+    try:
+        links = json.loads(path.read_text(encoding="utf-8"))["links"]
+    except (OSError, ValueError, KeyError, TypeError) as no:
+        raise BadInput(f"{path}: is not what `twinbench site` prints: {no!r}") from None
+    if not isinstance(links, dict) or not all(isinstance(v, str) for v in links.values()):
+        raise BadInput(f"{path}: links is a mapping from names of links to addresses")
+    return links
+
+
+def _lead_elsewhere(path: Path, data: Any, links: Mapping[str, str]) -> None:
+    """Put other addresses into the links of a bench file's data."""
+    places = {
+        attributes["name"]: (attributes, ADDRESS[cls_name])
+        for target in data["targets"].values()
+        for entry in target.get("resources", [])
+        for cls_name, attributes in entry.items()
+        if cls_name in ADDRESS
+    }
+    for name, address in links.items():
+        if name not in places:
+            raise BadInput(f"{path}: has no link {name!r} to lead to {address}; {nearest(name, list(places))}")
+        attributes, key = places[name]
+        attributes[key] = address
+
+
+def load(path: Path, links: Mapping[str, str] | None = None) -> Inventory:
+    """Read and check a bench file. BadInput names file, line, key and what would be right.
+
+    `links` gives other addresses to links, by name.
+    """
     data, node = read(path)
     if not isinstance(data, dict):
         raise BadInput(f"{path}: a bench file is a mapping with the keys imports, targets and twinbench")
@@ -231,11 +346,16 @@ def load(path: Path) -> Inventory:
     config = checked(path, node, data["twinbench"], BenchConfig, ["twinbench"])
     if isinstance(data["imports"], str):
         data["imports"] = [data["imports"]]
+    if not isinstance(data["imports"], list):
+        raise at(path, node, ["imports"], "is a list of dotted names: `- drivers.links`")
     for index, name in enumerate(data["imports"]):
+        if not isinstance(name, str) or not _DOTTED.fullmatch(name):
+            raise at(path, node, ["imports", index], f"is a dotted name such as drivers.links, not {name!r}")
         try:
-            importlib.import_module(str(name))
+            importlib.import_module(name)
         except ImportError as no:
             raise at(path, node, ["imports", index], f"cannot import {name!r}: {no}") from None
+    _check_models(path, node, config)
     if not isinstance(data["targets"], dict) or not data["targets"]:
         raise at(path, node, ["targets"], "needs at least one target with its resources and drivers")
     if config.target not in data["targets"]:
@@ -244,8 +364,10 @@ def load(path: Path) -> Inventory:
         )
     for name, target in data["targets"].items():
         _check_target(path, node, name, target, config)
+    if links:
+        _lead_elsewhere(path, data, links)
     inventory = Inventory(path, data, config)
-    _check_devices(path, node, inventory)
+    _check_bench(path, node, inventory)
     return inventory
 
 
@@ -264,6 +386,7 @@ def _check_target(path: Path, node: yaml.Node | None, name: str, target: Any, co
                 f"unknown key; {nearest(str(key), ['resources', 'drivers', 'features', 'options'])}",
             )
     seen: set[str] = set()
+    above: dict[str, type] = {}
     for kind, registry in (("resources", target_factory.resources), ("drivers", target_factory.drivers)):
         entries = target.get(kind, [])
         if not isinstance(entries, list):
@@ -288,19 +411,25 @@ def _check_target(path: Path, node: yaml.Node | None, name: str, target: Any, co
                 if key not in allowed:
                     raise at(path, node, [*here, key], f"unknown attribute of {cls_name}; {nearest(str(key), allowed)}")
             for a in attr.fields(cls):
-                if a.init and a.name in fields and a.default is attr.NOTHING and a.name not in attributes:
+                if a.name in fields and a.name in attributes:
+                    _check_value(path, node, [*here, a.name], a, attributes[a.name])
+                elif a.name in fields and a.default is attr.NOTHING:
                     raise at(path, node, here, f"the attribute {a.name!r} is missing")
             if kind == "resources":
                 for key, value in attributes.items():
                     if isinstance(value, str) and value.startswith("twin:"):
                         _check_twin_link(path, node, [*here, key], value, config)
             else:
-                _check_bindings(path, node, here, cls, attributes.get("bindings", {}), seen)
+                _check_bindings(path, node, here, cls, attributes.get("bindings", {}), above)
+            above[attributes["name"]] = cls
 
 
 def _check_twin_link(
     path: Path, node: yaml.Node | None, here: list[str | int], value: str, config: BenchConfig
 ) -> None:
+    cls_name = str(here[-2])
+    if cls_name not in _CARRIES:
+        raise at(path, node, here, f"a {cls_name} cannot reach a twin; {', '.join(_CARRIES)} can")
     device, slash, face = value.removeprefix("twin:").partition("/")
     if not slash or device not in config.devices:
         raise at(
@@ -309,76 +438,169 @@ def _check_twin_link(
     faces = config.devices[device].faces
     if face not in faces:
         raise at(path, node, here, f"{device!r} has no face {face!r}; {nearest(face, list(faces))}")
+    if faces[face].scheme not in _CARRIES[cls_name]:
+        reaches = ", ".join(_CARRIES[cls_name])
+        raise at(path, node, here, f"{device}/{face} is a {faces[face].scheme} face; a {cls_name} reaches {reaches}")
+
+
+def _check_value(path: Path, node: yaml.Node | None, here: list[str | int], field: Any, value: Any) -> None:
+    """Let an attribute of a labgrid class judge a value as it will when the class is made of it."""
+    try:
+        taken = value if field.converter is None else field.converter(value)
+        if field.validator is not None:
+            field.validator(None, field, taken)
+    except (TypeError, ValueError) as no:
+        kind = (
+            f"a value of type {field.type}"
+            if isinstance(no, TypeError) and field.type
+            else f"another value ({no.args[0]})"
+        )
+        raise at(path, node, here, f"needs {kind}, not {value!r}"[:300]) from None
 
 
 def _check_bindings(
-    path: Path, node: yaml.Node | None, here: list[str | int], cls: type, bindings: Any, seen: set[str]
+    path: Path, node: yaml.Node | None, here: list[str | int], cls: type, bindings: Any, above: Mapping[str, type]
 ) -> None:
     if not isinstance(bindings, dict):
         raise at(path, node, [*here, "bindings"], "is a mapping from the driver's own names to names of this target")
-    wants = list(getattr(cls, "bindings", {}))
+    wants: dict[str, Any] = getattr(cls, "bindings", {})
+    # What a labgrid place brings is known when it is acquired, not before.
+    brought = any(kind.__name__ == _PLACE for kind in above.values())
     for key, name in bindings.items():
+        place = [*here, "bindings", key]
         if key not in wants:
-            raise at(
-                path, node, [*here, "bindings", key], f"{cls.__name__} binds no such thing; {nearest(str(key), wants)}"
+            raise at(path, node, place, f"{cls.__name__} binds no such thing; {nearest(str(key), list(wants))}")
+        if brought and isinstance(name, str) and name not in above:
+            continue
+        if not isinstance(name, str) or name not in above:
+            raise at(path, node, place, f"nothing above is named {name!r}; {nearest(str(name), sorted(above))}")
+        kinds, _ = _kinds(wants[key])
+        if kinds and not issubclass(above[name], kinds):
+            known = " or ".join(kind.__name__ for kind in kinds)
+            raise at(path, node, place, f"{name!r} is a {above[name].__name__}, and has to be a {known}")
+    for key in wants:
+        kinds, optional = _kinds(wants[key])
+        if key in bindings or optional or not kinds:
+            continue
+        fits = sorted(name for name, kind in above.items() if issubclass(kind, kinds))
+        if len(fits) != 1 and not brought:
+            known = " or ".join(kind.__name__ for kind in kinds)
+            what = (
+                f"more than one thing above is a {known}: name one of {', '.join(fits)}"
+                if fits
+                else f"no {known} is above"
             )
-        if name not in seen:
-            raise at(
-                path,
-                node,
-                [*here, "bindings", key],
-                f"nothing above is named {name!r}; {nearest(str(name), sorted(seen))}",
-            )
+            raise at(path, node, here, f"{what}; write `bindings: {{{key}: NAME}}`")
 
 
-def _check_devices(path: Path, node: yaml.Node | None, inventory: Inventory) -> None:
-    from twins.clock import SteppedClock
+def _kinds(wanted: Any) -> tuple[tuple[type, ...], bool]:
+    """The classes that fit a labgrid binding, and whether it may be left out."""
+    from labgrid.driver import Driver
+    from labgrid.factory import target_factory
 
-    config = inventory.config
-    drivers = [
-        attributes["name"]
-        for entry in inventory.raw["targets"][config.target].get("drivers", [])
-        for attributes in entry.values()
-    ]
-    for index, place in enumerate(config.wiring):
-        here: list[str | int] = ["twinbench", "wiring", index]
-        if index == 0:
-            site = Site(SteppedClock())
-        try:
-            _build(site, place)
-        except WiringError as no:
-            raise at(path, node, here, str(no)) from None
+    if isinstance(wanted, Driver.NamedBinding):
+        wanted = wanted.value
+    each = wanted if isinstance(wanted, set) else {wanted}
+    found = [target_factory.class_from_string(one) if isinstance(one, str) else one for one in each if one is not None]
+    return tuple(sorted(found, key=lambda kind: str(kind.__name__))), None in each
+
+
+def _check_models(path: Path, node: yaml.Node | None, config: BenchConfig) -> None:
+    """What a device says of itself: its model, its role, its options and faces."""
     for name, device in config.devices.items():
-        place_of = ["twinbench", "devices", name]
-        if name not in drivers:
-            raise at(
-                path, node, place_of, f"no driver of that name in target {config.target!r}; {nearest(name, drivers)}"
-            )
+        place = ["twinbench", "devices", name]
+        if not name or "/" in name:
+            raise at(path, node, place, "a device's name is not empty and has no `/`")
         try:
             model = models.find(device.model)
         except models.UnknownModel as no:
-            raise at(path, node, [*place_of, "model"], str(no)) from None
+            raise at(path, node, [*place, "model"], str(no)) from None
         if model.role is not ROLES[device.role]:
-            raise at(path, node, [*place_of, "role"], f"{device.model} is a {model.role.__name__}")
-        options = checked(path, node, device.options, model.options, [*place_of, "options"])
+            raise at(path, node, [*place, "role"], f"{device.model} is a {model.role.__name__}")
+        checked(path, node, device.options, model.options, [*place, "options"])
+        numbers = [one.key for read in TABLES[model.role].fields() for one in read if one.numeric]
+        for key in device.deviation:
+            if key not in numbers:
+                what = f"no number that a {device.role} says; {nearest(key, numbers)}"
+                raise at(path, node, [*place, "deviation", key], what)
         for face_name, face in device.faces.items():
+            here: list[str | int] = [*place, "faces", face_name]
             if face.scheme not in model.faces:
-                known = nearest(face.scheme, list(model.faces))
-                raise at(
-                    path, node, [*place_of, "faces", face_name, "scheme"], f"{device.model} has no such face; {known}"
-                )
+                what = f"{device.model} has no such face; {nearest(face.scheme, list(model.faces))}"
+                raise at(path, node, [*here, "scheme"], what)
+            if face.scheme not in _ON_PTY and (face.paced_baud is not None or face.disturbance is not None):
+                key = "disturbance" if face.paced_baud is None else "paced_baud"
+                raise at(path, node, [*here, key], f"only a serial line ({', '.join(_ON_PTY)}) has one")
+            if face.address and face.scheme not in _ON_PTY and not _HOST_PORT.fullmatch(face.address):
+                what = f"write HOST:PORT, or leave it out for a free port, not {face.address!r}"
+                raise at(path, node, [*here, "address"], what)
+
+
+def _check_site(path: Path, node: yaml.Node | None, config: BenchConfig) -> Site:
+    """Who feeds whom."""
+    site = Site(SteppedClock(config.clock.epoch))
+    for index, place in enumerate(config.wiring):
         try:
-            if inspect.signature(model.build).parameters:
-                model.build(site.clock, site, name=name, options=options)
+            _build(site, place)
         except WiringError as no:
-            raise at(path, node, [*place_of, "options"], str(no)) from None
-    if config.clock.kind == "stepped":
-        real = [name for name, device in config.devices.items() if not device.is_twin]
-        if real:
-            raise at(
-                path,
-                node,
-                ["twinbench", "clock"],
-                f"{', '.join(real)} is real (it has no faces): a bench with a real device runs on the wall clock, "
-                "write `clock: {kind: wall}`",
-            )
+            raise at(path, node, ["twinbench", "wiring", index], str(no)) from None
+    return site
+
+
+def _check_bench(path: Path, node: yaml.Node | None, inventory: Inventory) -> None:
+    """What only fits or doesn't with everything there: drivers, wiring, strategy, utility, clock."""
+    from labgrid.factory import target_factory
+
+    from bench.strategy import SiteStrategy
+
+    config = inventory.config
+    site = _check_site(path, node, config)
+    drivers: dict[str, type] = {
+        attributes["name"]: target_factory.drivers[cls_name]
+        for entry in inventory.raw["targets"][config.target].get("drivers", [])
+        for cls_name, attributes in entry.items()
+    }
+    if sum(issubclass(cls, SiteStrategy) for cls in drivers.values()) != 1:
+        raise at(path, node, ["targets", config.target, "drivers"], "needs one SiteStrategy, which the bench goes by")
+    meters: dict[str, str] = {}
+    for name, device in config.devices.items():
+        place = ["twinbench", "devices", name]
+        if name not in drivers:
+            what = f"no driver of that name in target {config.target!r}; {nearest(name, list(drivers))}"
+            raise at(path, node, place, what)
+        model = models.find(device.model)
+        asked = [method for method in dir(model.role) if not method.startswith("_")]
+        if not issubclass(drivers[name], DeviceDriver) or not all(hasattr(drivers[name], method) for method in asked):
+            what = f"its driver {drivers[name].__name__} is no driver of a {device.role}; take one that is"
+            raise at(path, node, place, what)
+        options = model.options.model_validate(device.options)
+        try:
+            model.build(site.clock, site, name=name, options=options)
+        except (WiringError, ValueError) as no:
+            raise at(path, node, [*place, "options"], str(no)) from None
+        if device.role == "Meter":
+            meter_id = str(options.meter_id)  # type: ignore[attr-defined]
+            if meter_id in meters:
+                what = f"{meter_id!r} is the id of {meters[meter_id]!r} already; every meter needs its own"
+                raise at(path, node, [*place, "options", "meter_id"], what)
+            meters[meter_id] = name
+    for c, customer in enumerate(config.utility.customers):
+        for a, account in enumerate(customer.accounts):
+            if account.meter_id not in meters:
+                where: list[str | int] = ["twinbench", "utility", "customers", c, "accounts", a, "meter_id"]
+                what = (
+                    f"no meter of the bench has the id {account.meter_id!r}; {nearest(account.meter_id, list(meters))}"
+                )
+                raise at(path, node, where, what)
+    for index, supplier in enumerate(config.pics):
+        try:
+            pics.load(supplier)
+        except BadInput as no:
+            raise at(path, node, ["twinbench", "pics", index], str(no)) from None
+    real = [name for name, device in config.devices.items() if not device.is_twin]
+    if real and config.clock.kind == "stepped":
+        what = (
+            f"{', '.join(real)} is real (it has no faces): a bench with a real device runs on the wall clock, "
+            "write `clock: {kind: wall}`"
+        )
+        raise at(path, node, ["twinbench", "clock"], what)

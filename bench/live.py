@@ -10,6 +10,7 @@ import dataclasses
 import json
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -25,9 +26,11 @@ from drivers.errors import DeviceError
 REFRESH_S = 0.5
 
 
-def keep_up(bench_file: Path, *, seed: int | None, defects: tuple[str, ...], as_json: bool) -> None:
+def keep_up(
+    bench_file: Path, *, seed: int | None, defects: tuple[str, ...], links: Mapping[str, str] | None, as_json: bool
+) -> None:
     """Bring the bench up, say where it can be reached, and keep it up until Ctrl-C or SIGTERM (KeyboardInterrupt)."""
-    with Bench(inventory.load(bench_file), seed=seed, defects=defects) as bench:
+    with Bench(inventory.load(bench_file, links), seed=seed, defects=defects) as bench:
         if as_json:
             ready = {"bench": bench.name, "mirror": bench.mirror_url, "devices": bench.describe()}
             sys.stdout.write(json.dumps(ready) + "\n")
@@ -70,4 +73,16 @@ def _reads(role: str, driver: Any) -> str:
         service = driver.service()
         shown = ", ".join(f"{k} {v:.3f}" for k, v in dataclasses.asdict(driver.reading()).items())
         return f"{shown}, switch {service.switch.name.lower()}, {service.billing.name.lower()}"
-    return ", ".join(f"{k} {v:.4g}" for k, v in dataclasses.asdict(driver.read()).items())
+    if role == "Display":
+        link, balance, price = driver.link(), driver.balance(), driver.price_millicents_per_kwh()
+        told = "" if balance is None else f", balance ${balance.balance_cents / 100:.2f}"
+        told += "" if price is None else f", price ${price / 100_000:.4f}/kWh"
+        return f"{link.status}, link {link.link_strength_percent} %{told}"
+    measured = ", ".join(f"{k} {v:.4g}" for k, v in dataclasses.asdict(driver.read()).items())
+    if role == "AcSource":
+        return f"{_on_or_off(driver)}, {measured}" + "".join(f", tripped: {name}" for name in driver.trips())
+    return f"{_on_or_off(driver)}, {measured}" if role == "AcLoad" else measured
+
+
+def _on_or_off(driver: Any) -> str:
+    return "on" if driver.is_on() else "off"

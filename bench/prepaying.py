@@ -82,6 +82,11 @@ class Prepaying:
         """The service as the instruments see it."""
         return Service(self.bench, float(self.pixit("test_current_a")), meter=self.meter_name)
 
+    @property
+    def interval(self) -> timedelta:
+        """The recording interval that the site is provisioned with."""
+        return timedelta(minutes=self.bench.strategy.interval_min)
+
     def pixit(self, name: str) -> Any:
         """A value that the meter's supplier gives for the tests."""
         return self.bench.pics()["Meter"].value(name)

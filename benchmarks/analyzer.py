@@ -1,4 +1,4 @@
-"""What `read()` of the power analyzer's driver costs against the same bytes through bare PyVISA, VXI-11 and raw socket.
+"""What `read()` of the power analyzer's driver costs against the same bytes through bare PyVISA, VXI-11, HiSLIP and raw socket.
 
 The twin serves from a process of its own, so that only the host's side is compared. Rounds are interleaved.
 """
@@ -33,7 +33,7 @@ def _serve(ready: Connection) -> None:
         site = Site(clock)
         options = MODEL.default_site(site)
         twin = MODEL.build(clock, site, name="analyzer", options=options)
-        faces = [MODEL.faces[scheme](twin, "", LineOptions()) for scheme in ("vxi11", "tcp")]
+        faces = [MODEL.faces[scheme](twin, "", LineOptions()) for scheme in ("vxi11", "hislip", "tcp")]
         ready.send([(await face.open()).address for face in faces])
         await asyncio.get_running_loop().run_in_executor(None, ready.recv)
         for face in faces:
@@ -77,10 +77,11 @@ def run() -> list[Figure]:
     try:
         if not here.poll(20):
             raise RuntimeError("the analyzer's twin did not start within 20 s")
-        vxi11, tcp = here.recv()
+        vxi11, hislip, tcp = here.recv()
         figures = []
         for link, resource in (
             ("VXI-11", f"TCPIP::{vxi11.replace(':', ',')}::inst0::INSTR"),
+            ("HiSLIP", f"TCPIP::{hislip.replace(':', '::hislip0,')}::INSTR"),
             ("raw socket", f"TCPIP::{tcp.replace(':', '::')}::SOCKET"),
         ):
             ours, theirs = _compare(resource)

@@ -8,12 +8,27 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from types import TracebackType
+from typing import Any, Protocol
 
 import attr
 from labgrid.driver import Driver
 
 Commanded = Callable[[str, tuple[Any, ...]], None]
+
+
+class Lock(Protocol):
+    """What a driver asks of its lock: `threading.RLock`, or one that stands before it."""
+
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool: ...
+
+    def release(self) -> None: ...
+
+    def __enter__(self) -> bool: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
 
 
 @attr.s(eq=False)
@@ -22,7 +37,8 @@ class DeviceDriver(Driver):
 
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
-        self.lock = threading.RLock()
+        self.lock: Lock = threading.RLock()
+        """Held while the driver is at its link. A bench on a shared place lets nobody in once the place is lost."""
         self.wait: Callable[[float], None] = time.sleep
         """How the driver lets a settling or spacing time pass, in seconds. A bench on stepped time gives its own."""
         self.commanded: list[Commanded] = []

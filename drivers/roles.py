@@ -255,11 +255,14 @@ class DisplayedMessage:
 
 @dataclass(frozen=True)
 class DisplayedBalance:
-    """The prepaid balance as the display received it: money, energy, and the moment it stands for."""
+    """The prepaid balance as the display received it: money, energy, the moment it stands for, and the time left with the
+    estimated moment of zero; None for those two where the display was not told."""
 
     balance_cents: int
-    credit_wh: int
+    credit_wh: int  # to whole kWh where the display's text format has no more
     at: datetime
+    time_left: timedelta | None = None
+    zero_at: datetime | None = None
 
 
 @runtime_checkable

@@ -33,6 +33,8 @@ MAY_NOT = {
     "twins.relays": {"twins.utility", "twins.mirror"},
     "twins.analyzers": {"twins.utility", "twins.mirror"},
     "twins.meters": {"twins.utility", "twins.mirror"},
+    "twins.displays": {"twins.utility", "twins.mirror"},
+    "twins.premises": {"twins.utility", "twins.mirror", "twins.meters", "twins.displays"},
     "twins.faces": {"twins.utility", "twins.mirror", "twins.relays", "twins.analyzers", "twins.meters"},
 }
 

@@ -68,6 +68,28 @@ _add(
     "ami-meter", "executes_late", "C3-NFR-02", "executes connect, disconnect, limit and restore 61 s after it got them"
 )
 _add("ami-meter", "takes_credit_locally", "C3-BR-01", "lets credit be added at the meter itself")
+_add("ami-meter", "passes_nothing_to_the_display", "C3-FR-03 C3-S1.13", "tells its display device nothing but the time")
+_add(
+    "ami-meter",
+    "passes_nothing_with_own_display_off",
+    "C3-FR-03",
+    "tells its display device nothing while its own display is switched off",
+)
+_add("ami-meter", "passes_to_the_display_late", "C3-NFR-01", "tells its display device everything five minutes late")
+_add(
+    "ami-meter", "passes_no_usage_to_the_display", "C3-NFR-01", "does not pass demand and register when it records them"
+)
+_add(
+    "ami-meter",
+    "passes_balance_without_time_left",
+    "C3-MSG-12 C3-FR-03",
+    "passes the balance to its display device without the time left",
+)
+
+# --- Display device of the home area network ---------------------------------------------------------------------------
+_add("raven", "shows_old_balance", "C3-S1.13 C3-FR-03", "keeps showing the first balance that it was told")
+_add("raven", "shows_balance_without_time_left", "C3-S1.13 C3-MSG-12", "shows the balance without the time left")
+_add("raven", "shows_late", "C3-NFR-01", "shows balances and texts five minutes after it got them")
 
 # --- CSS -------------------------------------------------------------------------------------------------------------
 _add("css", "request_without_time_frame", "C3-MSG-01", "drops the time frame from the logged request")

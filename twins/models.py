@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from pydantic import BaseModel
@@ -73,12 +73,17 @@ class Model:
     faces: Mapping[str, MakeFace]
     default_site: Callable[[Site], BaseModel]
     """Builds the small site of a twin served alone (240 V, 60 Hz, 5 A at unity power factor) and returns its options."""
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """What the model's values keep to in normal operation, by field as the role spells it (`power_w`), in the field's unit."""
 
 
 _WHERE = {
     "waveshare-relay": "twins.relays.waveshare",
     "yokogawa-wt310e": "twins.analyzers.yokogawa_wt310e",
     "ami-meter": "twins.meters.ami_meter",
+    "chroma-61604": "twins.sources.chroma_61604",
+    "chroma-63804": "twins.loads.chroma_63804",
+    "raven": "twins.displays.raven",
 }
 
 

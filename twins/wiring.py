@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from twins.clock import Clock
 
@@ -251,6 +251,8 @@ class Site:
     nodes: dict[str, Node] = field(default_factory=dict)
     roots: list[Source] = field(default_factory=list)
     changed: list[Callable[[], None]] = field(default_factory=list)
+    attached: dict[str, Any] = field(default_factory=dict)
+    """What else the premises have beside their wiring (a home area network, say), by name."""
 
     def __post_init__(self) -> None:
         self._at: datetime = self.clock.now()
@@ -271,6 +273,13 @@ class Site:
             raise WiringError(
                 f"wiring: {name!r} is no contact; contacts are {', '.join(self._names(Contact)) or 'none'}"
             )
+        return node
+
+    def source(self, name: str) -> Source:
+        """The source of that name; WiringError where there is none."""
+        node = self.nodes.get(name)
+        if not isinstance(node, Source):
+            raise WiringError(f"wiring: {name!r} is no source; sources are {', '.join(self._names(Source)) or 'none'}")
         return node
 
     def load(self, name: str) -> Load:

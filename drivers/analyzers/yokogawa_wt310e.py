@@ -1,4 +1,4 @@
-"""Driver of the Yokogawa WT310E power analyzer over VISA: VXI-11, serial line, raw socket.
+"""Driver of the Yokogawa WT310E power analyzer over VISA: VXI-11, HiSLIP, serial line, raw socket.
 
 Facts: IM WT310E-17EN. Numeric values are read as text: a float block may hold the byte that ends a message on serial
 lines and sockets.

@@ -10,7 +10,7 @@ import math
 import re
 import struct
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -39,6 +39,7 @@ ERROR_TEXTS = {
     158: "String data not allowed",
     221: "Setting conflict",
     222: "Data out of range",
+    241: "Hardware missing",
     350: "Queue overflow",
     363: "Input buffer overrun",
     410: "Query INTERRUPTED",
@@ -65,11 +66,13 @@ _LONGEST_MNEMONIC = 12
 @dataclass(frozen=True)
 class Unit:
     """One program message unit. `mnemonics` is the whole path in upper case (for a common command one, with its `*`);
-    `arguments` are the data elements as sent, without the white space around them."""
+    `arguments` are the data elements as sent, without the white space around them; `sent` is the header without the
+    path taken from the unit before, for instruments that also look from the root."""
 
     mnemonics: tuple[str, ...]
     query: bool
     arguments: tuple[str, ...]
+    sent: tuple[str, ...] = field(default=(), compare=False)
 
 
 def split_outside_quotes(text: str, separator: str) -> list[str]:
@@ -121,12 +124,12 @@ def _parse_unit(text: str, path: tuple[str, ...]) -> tuple[Unit, tuple[str, ...]
     arguments = _parse_arguments(rest.strip())
     if header["common"]:
         return Unit((header["common"].upper(),), query, arguments), path
-    mnemonics = tuple(header["path"].upper().split(":"))
+    sent = mnemonics = tuple(header["path"].upper().split(":"))
     if any(len(m) > _LONGEST_MNEMONIC for m in mnemonics):
         raise ProgramError(112)
     if not header["root"]:
         mnemonics = path + mnemonics
-    return Unit(mnemonics, query, arguments), mnemonics[:-1]
+    return Unit(mnemonics, query, arguments, sent), mnemonics[:-1]
 
 
 def _parse_arguments(text: str) -> tuple[str, ...]:

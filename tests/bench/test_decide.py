@@ -181,7 +181,7 @@ def test_a_moment_found_by_polling_is_somewhere_in_the_period() -> None:
 
 @pytest.mark.parametrize(
     ("on", "doubt"),
-    [(date(2026, 1, 5), None), (date(2026, 11, 18), "due on 2026-11-17"), (date(2025, 1, 1), "after this measurement")],
+    [(date(2026, 1, 5), None), (date(2027, 12, 2), "due on 2027-12-01"), (date(2025, 1, 1), "after this measurement")],
 )
 def test_a_reading_outside_the_calibration_is_doubtful(on: date, doubt: str | None) -> None:
     witness = ANALYZER.witness("voltage", 240.0, 300.0, on=on)

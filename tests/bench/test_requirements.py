@@ -201,7 +201,7 @@ def test_unknown_pics_name_the_nearest_file() -> None:
 
 def test_an_instrument_whose_calibration_ends_before_it_began_is_refused(tmp_path: Path) -> None:
     text = (uncertainty.DIRECTORY / "yokogawa-wt310e.yaml").read_text(encoding="utf-8")
-    (tmp_path / "x.yaml").write_text(text.replace("due: 2026-11-17", "due: 2024-11-17"), encoding="utf-8")
+    (tmp_path / "x.yaml").write_text(text.replace("due: 2027-12-01", "due: 2024-11-17"), encoding="utf-8")
     with pytest.raises(BadInput, match=r"x\.yaml:\d+: asset: .*calibration is due on 2024-11-17"):
         uncertainty.load("x", tmp_path)
 

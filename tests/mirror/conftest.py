@@ -16,7 +16,8 @@ from asyncua.crypto.cert_gen import setup_self_signed_certificate
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from labgrid import Target
 
-from drivers.links import ModbusTcpLink
+from drivers.analyzers.yokogawa_wt310e import YokogawaWt310eDriver
+from drivers.links import ModbusTcpLink, VisaLink
 from drivers.relays.waveshare import WaveshareRelayDriver
 from drivers.roles import Identity
 from tests.conftest import LoopThread
@@ -74,7 +75,8 @@ class Bench:
     def add(self, name: str, model_name: str, driver: Any, model: Any, twin: Any, **limits: float) -> None:
         """Put a device on the bench."""
         identity = Identity("Maker", model_name, f"SN-{name}", "1.0")
-        self.devices.append(MirroredDevice(name, models.find(model_name).role, driver, model, twin, identity, limits))
+        found = models.find(model_name)
+        self.devices.append(MirroredDevice(name, found.role, driver, model, twin, identity, limits, found.ranges))
 
     def with_relay(self) -> Bench:
         """A relay board's twin behind Modbus TCP, with its driver."""
@@ -92,7 +94,22 @@ class Bench:
         self.add("relay", "waveshare-relay", self.driver, self.relay, self.relay)
         return self
 
-    def start(self, operator: Any = None, **settings: Any) -> Bench:
+    def with_analyzer(self, **limits: float) -> Bench:
+        """A power analyzer's twin behind a raw socket, with its driver."""
+        twin = self.twin("yokogawa-wt310e", "analyzer")
+        face = models.find("yokogawa-wt310e").faces["tcp"](twin, "127.0.0.1:0", models.LineOptions())
+        host, _, port = self.thread.run(face.open()).address.rpartition(":")
+        self.undo.append(lambda: self.thread.run(face.close()))
+        target = Target(f"mirror{next(NAMES)}")
+        VisaLink(target, "link", resource=f"TCPIP::{host}::{port}::SOCKET")
+        driver = YokogawaWt310eDriver(target, "analyzer")
+        driver.wait = lambda seconds: None
+        target.activate(driver)
+        self.undo.append(lambda: target.deactivate(driver))
+        self.add("analyzer", "yokogawa-wt310e", driver, twin, twin, **limits)
+        return self
+
+    def start(self, operator: Any = None, on_deviation: Any = None, **settings: Any) -> Bench:
         """Start the mirror."""
         users = [
             {"name": "olive", "role": "operator", "password_hash": HASHES["olive"]},
@@ -100,7 +117,9 @@ class Bench:
         ]
         given: dict[str, Any] = {"anonymous_read": True, "users": users, "certificates": self.certificates["server"]}
         config = MirrorConfig.model_validate({**given, **settings})
-        self.mirror = self.thread.call(Mirror, self.clock, self.devices, config, operator=operator)
+        self.mirror = self.thread.call(
+            Mirror, self.clock, self.devices, config, operator=operator, on_deviation=on_deviation
+        )
         self.url = self.thread.run(self.mirror.start())
         return self
 

@@ -605,11 +605,12 @@ def test_plain_pyserial_talks_to_it(served, tmp_path: Path):
         assert port.readline() == b"10.00E+00;1\n"
 
 
-@pytest.mark.parametrize("scheme", ["vxi11", "tcp", "pty"])
+@pytest.mark.parametrize("scheme", ["vxi11", "hislip", "tcp", "pty"])
 def test_the_driver_and_the_behaviour_see_the_same(served, site_loop, scheme):
     twin, clock, address = served(scheme)
     resource = {
         "vxi11": f"TCPIP::{address.replace(':', ',')}::inst0::INSTR",
+        "hislip": f"TCPIP::{address.replace(':', '::hislip0,')}::INSTR",
         "tcp": f"TCPIP::{address.replace(':', '::')}::SOCKET",
         "pty": f"ASRL{address}::INSTR",
     }[scheme]
@@ -643,7 +644,7 @@ def test_the_driver_and_the_behaviour_see_the_same(served, site_loop, scheme):
     target.deactivate(driver)
 
 
-@pytest.mark.parametrize("scheme", ["vxi11", "tcp", "pty"])
+@pytest.mark.parametrize("scheme", ["vxi11", "hislip", "tcp", "pty"])
 def test_the_driver_finds_a_link_again_that_was_cut(site_loop, tmp_path, scheme):
     clock = site_loop.call(SteppedClock)
     site = site_loop.call(Site, clock)
@@ -652,6 +653,7 @@ def test_the_driver_finds_a_link_again_that_was_cut(site_loop, tmp_path, scheme)
     address = site_loop.run(face.open()).address
     resource = {
         "vxi11": f"TCPIP::{address.replace(':', ',')}::inst0::INSTR",
+        "hislip": f"TCPIP::{address.replace(':', '::hislip0,')}::INSTR",
         "tcp": f"TCPIP::{address.replace(':', '::')}::SOCKET",
         "pty": f"ASRL{address}::INSTR",
     }[scheme]
@@ -673,7 +675,7 @@ def test_the_driver_finds_a_link_again_that_was_cut(site_loop, tmp_path, scheme)
 
 def test_only_a_serial_line_can_be_paced():
     bench = Bench()
-    for scheme in ("tcp", "vxi11"):
+    for scheme in ("tcp", "vxi11", "hislip"):
         with pytest.raises(ValueError, match="only a serial line"):
             MODEL.faces[scheme](bench.twin, "", LineOptions(paced_baud=9600))
 

@@ -1,14 +1,13 @@
-"""The program messages of a Yokogawa WT310E: its commands, numeric items, status registers and error queue.
+"""The program messages of a Yokogawa WT310E: its commands and their answers.
 
-Facts: IM WT310E-17EN (commands, presets 1 and 2, extended event bits, error data) and dialogues of real units. What the
-sources leave open is our profile: presets 3 and 4, defaults after `*RST`, four length digits of a float block. Harmonics
-(option /G5), list output and the store are not fitted: their headers are undefined.
+Facts: IM WT310E-17EN (commands, presets 1 and 2, error data) and dialogues of real units. What the sources leave open is
+our profile: presets 3 and 4, defaults after `*RST`, four length digits of a float block. Harmonics (option /G5), list
+output and the store are not fitted: their headers are undefined.
 """
 
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 
@@ -34,10 +33,10 @@ from drivers.wire.ieee488 import (
 from twins.analyzers import wt310e_element
 from twins.analyzers.wt310e_element import UPDATE_PERIODS, Element, Integrals, Readings
 from twins.analyzers.wt310e_items import ELEMENTS, FUNCTIONS, MOST_ITEMS, Item, NumericItems, label, number_of
+from twins.analyzers.wt310e_status import Status
 from twins.clock import Clock
 from twins.faces.scpi import Execution
 
-_QUEUE_DEPTH = 16
 _STATES = {
     Integration.RESET: "RESet",
     Integration.RUNNING: "STARt",
@@ -87,13 +86,7 @@ class Commands:
         self._element = element
         self._identity = identity
         self._table: HeaderTable[_Command] = HeaderTable()
-        self._errors: deque[int] = deque()
-        self._event_status = 128  # power on
-        self._event_enable = self._service_enable = 0
-        self._extended = 0
-        self._conditions = 0
-        self._updates = element.updates
-        self._filters = ["RISE"] * 16
+        self._status = Status(element)
         self._values: dict[str, str] = {}
         self._defaults: dict[str, str] = {}
         self._add_common()
@@ -113,7 +106,7 @@ class Commands:
         responses: list[bytes] = []
         try:
             for unit in parse_message(message):
-                self._observe()
+                self._status.observe()
                 try:
                     response = self._unit(unit)
                     if unit.mnemonics[-1] in ("WAIT", "*TST"):
@@ -131,28 +124,12 @@ class Commands:
         return b";".join(responses) if responses else None
 
     def report(self, code: int) -> None:
-        """Put an error into the queue; the last place says 350 once the queue is full."""
-        if len(self._errors) < _QUEUE_DEPTH:
-            self._errors.append(code)
-        else:
-            self._errors[-1] = 350
-        if code < 200:
-            self._event_status |= 32  # command error
-        elif code < 300 or code >= 800:
-            self._event_status |= 16  # execution error
-        elif code < 400:
-            self._event_status |= 8  # device dependent error
-        else:
-            self._event_status |= 4  # query error
+        """Put an error into the queue."""
+        self._status.report(code)
 
     def status_byte(self, message_available: bool) -> int:
-        """EAV (bit 2), EES (3), MAV (4), ESB (5) and MSS (6)."""
-        self._observe()
-        status = 4 if self._errors else 0
-        status |= 8 if self._extended & int(self._values["STATus:EESE"]) else 0
-        status |= 16 if message_available else 0
-        status |= 32 if self._event_status & self._event_enable else 0
-        return status | (64 if status & self._service_enable else 0)
+        """The status byte, with MAV as given."""
+        return self._status.byte(message_available)
 
     def trigger(self) -> None:
         """One new set of readings while the display is held."""
@@ -170,9 +147,9 @@ class Commands:
             yield 6.0
             return
         mask = whole(unit.arguments[0], 0, 65535)
-        while mask and not self._extended & mask:
+        while mask and not self._status.extended & mask:
             yield max(0.01, self._element.next_update_s())
-            self._observe()
+            self._status.observe()
 
     def _unit(self, unit: Unit) -> bytes | None:
         found = self._table.find(unit.mnemonics)
@@ -289,35 +266,31 @@ class Commands:
         self._ask("*OPT", lambda: "NONE")
         self._ask("*CAL", lambda: "0")
         self._ask("*TST", lambda: "0")
-        self._do("*CLS", self._clear_status)
+        self._do("*CLS", self._status.clear)
         self._do("*RST", self._reset_all)
         self._do("*WAI", lambda: None)  # no command of this model overlaps another
         self._do("*TRG", self.trigger)
-        self._ask("*ESR", self._read_event_status)
+        self._ask("*ESR", lambda: str(self._status.take_events()))
         self._ask("*STB", lambda: str(self.status_byte(False)))
 
         def complete(suffixes: tuple[int, ...], arguments: tuple[str, ...]) -> None:
             _some(arguments, 0, 0)
-            self._event_status |= 1
+            self._status.operation_complete()
 
         self._add("*OPC", set=complete, get=lambda s, a: "1", headed=False)
 
         def enable_events(argument: str) -> None:
-            self._event_enable = whole(argument, 0, 255)
+            self._status.event_enable = whole(argument, 0, 255)
 
         def enable_service(argument: str) -> None:
-            self._service_enable = whole(argument, 0, 255) & ~64
+            self._status.service_enable = whole(argument, 0, 255) & ~64
 
-        self._pair("*ESE", enable_events, lambda: str(self._event_enable), headed=False)
-        self._pair("*SRE", enable_service, lambda: str(self._service_enable), headed=False)
+        self._pair("*ESE", enable_events, lambda: str(self._status.event_enable), headed=False)
+        self._pair("*SRE", enable_service, lambda: str(self._status.service_enable), headed=False)
         self._ask("SYSTem:MODel", lambda: me.model)
         self._ask("SYSTem:SUFFix", lambda: "NONE")
         self._ask("SYSTem:SERial", lambda: me.serial)
         self._ask("SYSTem:FIRMware", lambda: me.firmware)
-
-    def _clear_status(self) -> None:
-        self._errors.clear()
-        self._event_status = self._extended = 0
 
     def _reset_all(self) -> None:
         kept = {
@@ -326,10 +299,6 @@ class Commands:
         self._element.reset()
         self._reset()
         self._values |= kept  # *RST leaves status reporting and remote control alone (488.2 clause 10.32)
-
-    def _read_event_status(self) -> str:
-        status, self._event_status = self._event_status, 0
-        return str(status)
 
     def _add_stored(self) -> None:
         def flag(argument: str) -> str:
@@ -357,9 +326,12 @@ class Commands:
         self._store("MEASure:MHOLd", "0", flag)
         self._store("MATH", "CFU1", choice("CFU1", "CFI1", "AVW1"), guarded=True)
         self._store("NUMeric:FORMat", "ASCii", choice("ASCii", "FLOat"))
-        self._store("STATus:EESE", "0", lambda argument: str(whole(argument, 0, 65535)))
+        self._pair("STATus:EESE", self._enable_extended, lambda: str(self._status.extended_enable))
         self._store("STATus:QENable", "0", flag)
         self._store("STATus:QMESsage", "1", flag)
+
+    def _enable_extended(self, argument: str) -> None:
+        self._status.extended_enable = whole(argument, 0, 65535)
 
     def _check_mask(self, suffixes: tuple[int, ...], arguments: tuple[str, ...]) -> None:
         whole(_one(arguments), 0, 65535)
@@ -388,8 +360,8 @@ class Commands:
         self._add_ratio("VT", lambda: e.scaling.vt, lambda x: e.set_scaling(vt=x))
         self._add_ratio("CT", lambda: e.scaling.ct, lambda x: e.set_scaling(ct=x))
         self._add_ratio("SFACtor", lambda: e.scaling.power, lambda x: e.set_scaling(power=x))
-        self._ask("INPut:POVer", self._peaks_over)
-        self._ask("INPut:CRANge", self._check_range)
+        self._ask("INPut:POVer", lambda: str(self.peaks_over()))
+        self._ask("INPut:CRANge", lambda: str(self.ranges_over()))
         for spec in ("RATE", "SAMPle:RATE"):
             self._pair(spec, self._set_rate, self._say_rate)
         for spec in ("HOLD", "SAMPle:HOLD"):
@@ -448,13 +420,15 @@ class Commands:
         self._pair(f"INPut:SCALing:{node}[:ALL]", read, say)
         self._add(f"INPut:SCALing:{node}:ELEMent<x>", set=read_element, get=say_element)
 
-    def _peaks_over(self) -> str:
+    def peaks_over(self) -> int:
+        """Which inputs had a peak over range: 1 voltage, 2 current."""
         readings, _ = self._element.shown()
-        return str((1 if readings.voltage_peak_over else 0) | (2 if readings.current_peak_over else 0))
+        return (1 if readings.voltage_peak_over else 0) | (2 if readings.current_peak_over else 0)
 
-    def _check_range(self) -> str:
+    def ranges_over(self) -> int:
+        """Which inputs are over range: 1 voltage, 2 current."""
         readings, _ = self._element.shown()
-        return str((1 if readings.voltage_over else 0) | (2 if readings.current_over else 0))
+        return (1 if readings.voltage_over else 0) | (2 if readings.current_over else 0)
 
     def _set_rate(self, argument: str) -> None:
         if argument.upper() == "AUTO":
@@ -522,16 +496,24 @@ class Commands:
     def _labels(self, suffixes: tuple[int, ...], arguments: tuple[str, ...]) -> str:
         return ",".join(map(label, self._asked(arguments)))
 
-    def _say_values(self, suffixes: tuple[int, ...], arguments: tuple[str, ...]) -> str | bytes:
+    def numbers(self, items: Sequence[Item]) -> list[str]:
+        """The figures of numeric items as they are sent, held where `NUMeric:HOLD` is on."""
         readings, integrals = self._numeric_hold or self._element.shown()
 
-        def value(item: Item) -> str:
+        def number(item: Item) -> str:
             # a single-element unit has no element 2 or 3, and no sum of elements
             if item is None or item[1] != "1":
                 return "NAN"
             return number_of(item[0], readings, integrals, self._values["MATH"])
 
-        values = [value(item) for item in self._asked(arguments)]
+        return [number(item) for item in items]
+
+    def item(self, at: int) -> Item:
+        """The numeric item at a place, counted from 1."""
+        return self._items.get(at)
+
+    def _say_values(self, suffixes: tuple[int, ...], arguments: tuple[str, ...]) -> str | bytes:
+        values = self.numbers(self._asked(arguments))
         if self._values["NUMeric:FORMat"] == "ASCii":
             return ",".join(values)
         return format_floats([parse_number(v) for v in values], digits=4)
@@ -568,54 +550,20 @@ class Commands:
     # --- Status ---------------------------------------------------------------------------------------------------------
 
     def _add_status(self) -> None:
-        def condition() -> str:
-            return str(self._conditions)
-
-        def extended() -> str:
-            value, self._extended = self._extended, 0
-            return str(value)
-
         def error() -> str:
-            code = self._errors.popleft() if self._errors else 0
+            code = self._status.next_error()
             return format_error(code, _TEXTS.get(code, "Execution error"), self._on("STATus:QMESsage"))
 
         def set_filter(suffixes: tuple[int, ...], arguments: tuple[str, ...]) -> None:
             at = _limit(suffixes[0], 1, 16) - 1
-            self._filters[at] = word(_one(arguments), ("RISE", "FALL", "BOTH", "NEVer"))
+            self._status.filters[at] = word(_one(arguments), ("RISE", "FALL", "BOTH", "NEVer"))
 
         def say_filter(suffixes: tuple[int, ...], arguments: tuple[str, ...]) -> str:
             _some(arguments, 0, 0)
-            return self._say(self._filters[_limit(suffixes[0], 1, 16) - 1])
+            return self._say(self._status.filters[_limit(suffixes[0], 1, 16) - 1])
 
-        self._ask("STATus:CONDition", condition)
-        self._ask("STATus:EESR", extended)
+        self._ask("STATus:CONDition", lambda: str(self._status.condition))
+        self._ask("STATus:EESR", lambda: str(self._status.take_extended()))
         self._ask("STATus:ERRor", error)
         self._ask("STATus:SPOLl", lambda: str(self.status_byte(False)))
         self._add("STATus:FILTer<x>", set=set_filter, get=say_filter)
-
-    def _observe(self) -> None:
-        """Bring the condition register up to date and note its transitions in the extended event register."""
-        e = self._element
-        e.catch_up()
-        readings, integrals = e.shown()
-        running = integrals.state is Integration.RUNNING
-        over = readings.voltage_over or readings.current_over
-        bits = (
-            (1, running),
-            (2, running and e.timer_s > 0),
-            (3, over),
-            (4, not math.isfinite(readings.voltage_hz)),
-            (6, over),
-            (7, readings.voltage_peak_over),
-            (8, readings.current_peak_over),
-        )
-        now = sum(1 << bit for bit, on in bits if on)
-        for bit in range(16):
-            mask, when = 1 << bit, self._filters[bit]
-            rose, fell = now & mask & ~self._conditions, self._conditions & mask & ~now
-            if bit == 0 and e.updates != self._updates:
-                rose = fell = mask  # data updating comes and goes with each update
-            if (rose and when in ("RISE", "BOTH")) or (fell and when in ("FALL", "BOTH")):
-                self._extended |= mask
-        self._conditions = now
-        self._updates = e.updates

@@ -1,7 +1,7 @@
-"""Twin of a Yokogawa WT310E power analyzer: one element on a tap of the site, with VXI-11, serial and socket faces.
+"""Twin of a Yokogawa WT310E power analyzer: one element on a tap of the site, with VXI-11, Modbus TCP and serial faces.
 
-Facts: IM WT310E-17EN; the identity is that of a real unit's reply. The raw socket is a convenience of ours, a real unit
-has Ethernet by VXI-11 only.
+Facts: IM WT310E-17EN; the identity is that of a real unit's reply. HiSLIP and the raw socket are conveniences of ours: a
+real unit has Ethernet by VXI-11 and Modbus TCP only.
 """
 
 from __future__ import annotations
@@ -18,7 +18,10 @@ from drivers.wire.ieee488 import parse_number
 from twins.analyzers.wt310e_commands import Commands
 from twins.analyzers.wt310e_element import UPDATE_PERIODS, Element, Errors
 from twins.analyzers.wt310e_items import number_of
+from twins.analyzers.wt310e_registers import Wt310eRegisters
 from twins.clock import Clock
+from twins.faces.hislip import HislipServer
+from twins.faces.modbus import tcp_face
 from twins.faces.scpi import ScpiSession
 from twins.faces.stream import Face, SerialLine, TcpServer
 from twins.faces.vxi11 import Vxi11Server
@@ -202,6 +205,16 @@ def _vxi11(behaviour: Wt310e, address: str, line: LineOptions) -> Face:
     return Vxi11Server(behaviour.commands, *_host_port(address))
 
 
+def _hislip(behaviour: Wt310e, address: str, line: LineOptions) -> Face:
+    _network("hislip", line)
+    return HislipServer(behaviour.commands, *_host_port(address))
+
+
+def _modbus(behaviour: Wt310e, address: str, line: LineOptions) -> Face:
+    _network("modbus", line)
+    return tcp_face(Wt310eRegisters(behaviour.element, behaviour.commands), address, line)
+
+
 def _default_site(site: Site) -> Wt310eOptions:
     source = Source(site, "source", single_phase(240.0), 60.0)
     source.feeds(Tap(site, "analyzer")).feeds(Load(site, "load", "current", 5.0))
@@ -213,6 +226,17 @@ MODEL = Model(
     role=PowerAnalyzer,
     options=Wt310eOptions,
     build=Wt310e,
-    faces={"vxi11": _vxi11, "pty": _pty, "tcp": _tcp},
+    faces={"vxi11": _vxi11, "hislip": _hislip, "modbus": _modbus, "pty": _pty, "tcp": _tcp},
     default_site=_default_site,
+    # Its largest ranges; DC to 100 kHz.
+    ranges={
+        "voltage_v": (0.0, 600.0),
+        "current_a": (0.0, 20.0),
+        "power_w": (-12_000.0, 12_000.0),
+        "apparent_va": (0.0, 12_000.0),
+        "reactive_var": (-12_000.0, 12_000.0),
+        "frequency_hz": (0.1, 100_000.0),
+        "voltage_range_v": (15.0, 600.0),
+        "current_range_a": (0.005, 20.0),
+    },
 )

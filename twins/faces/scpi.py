@@ -46,13 +46,21 @@ class Instrument(Protocol):
 class Exchange:
     """The message exchange of one interface with an instrument: input buffer, one message at a time, one way out.
 
-    `respond` gets each response message with its terminator. Messages that come while one holds wait for their turn.
+    `respond` gets each response message with its terminator. Messages that come while one holds wait for their turn;
+    `finished`, where given, is called when the last of them is done.
     """
 
-    def __init__(self, instrument: Instrument, respond: Callable[[bytes], None], limit: int = 16384) -> None:
+    def __init__(
+        self,
+        instrument: Instrument,
+        respond: Callable[[bytes], None],
+        limit: int = 16384,
+        finished: Callable[[], None] | None = None,
+    ) -> None:
         self._instrument = instrument
         self._respond = respond
         self._limit = limit
+        self._finished = finished
         self._input = bytearray()
         self._overrun = False
         self._waiting: deque[bytes] = deque()
@@ -111,6 +119,11 @@ class Exchange:
         self._running = self._instrument.execute(message)
         self._go_on()
 
+    def _resume(self) -> None:
+        self._go_on()
+        if self._running is None and self._finished is not None:
+            self._finished()
+
     def _go_on(self) -> None:
         self._timer = None
         while self._running is not None:
@@ -121,7 +134,7 @@ class Exchange:
                 if end.value is not None:
                     self._respond(end.value + b"\n")
             else:
-                self._timer = self._instrument.clock.call_later(hold, self._go_on)
+                self._timer = self._instrument.clock.call_later(hold, self._resume)
                 return
             if self._waiting and self._running is None:
                 message = self._waiting.popleft()

@@ -28,6 +28,7 @@ from drivers.roles import (
     MeterReading,
     MeterTestResult,
     Receipt,
+    ReceiptStatus,
     ScheduledEvent,
     ServiceStatus,
     Switch,
@@ -37,6 +38,7 @@ from twins.clock import Clock
 from twins.faces.stream import Face, SerialLine, TcpServer
 from twins.meters import display
 from twins.meters.c12_face import C1218Session
+from twins.meters.han_port import HanPort, HanSettings
 from twins.meters.inbox import Inbox
 from twins.meters.logbook import Logbook
 from twins.meters.prepayment import Prepayment
@@ -44,6 +46,7 @@ from twins.meters.recorder import Metrology, Recorder, present
 from twins.meters.service import Service
 from twins.meters.timekeeping import OwnClock
 from twins.models import LineOptions, Model
+from twins.premises import han
 from twins.wiring import Contact, Load, Site, Source, Tap, split_phase
 
 _LATE_S = 61.0
@@ -89,6 +92,16 @@ class AmiMeterOptions(BaseModel):
     utility_password: Annotated[str, Field(min_length=1, max_length=20, pattern=r"^[ -~]+$")] = "utility"
     master_password: Annotated[str, Field(min_length=1, max_length=20, pattern=r"^[ -~]+$")] = "master"
 
+    han: str | None = None
+    """The home area network that the meter coordinates; None for a meter without one."""
+    han_address: Annotated[str, Field(pattern=r"^0x[0-9a-fA-F]{16}$")] = "0x0013500300000001"
+    """EUI-64 of the meter's radio."""
+    han_devices: dict[Annotated[str, Field(pattern=r"^0x[0-9a-fA-F]{16}$")], str] = {}
+    """Install code (hexadecimal, its CRC included) by the EUI-64 of each device that may join."""
+    han_latency_s: Annotated[float, Field(ge=0)] = 0.2
+    han_text_s: Annotated[float, Field(gt=0)] = 3600.0
+    """How long a display shows a text of the utility."""
+
     log_capacity: Annotated[int, Field(ge=1, le=65535)] = 1000
     interval_capacity: Annotated[int, Field(ge=1, le=65535)] = 2400
     receipt_capacity: Annotated[int, Field(ge=1, le=65535)] = 500
@@ -118,6 +131,16 @@ class AmiMeterOptions(BaseModel):
         if unknown:
             raise ValueError(f"no message code {', '.join(unknown)}; codes are {', '.join(MessageCode.__members__)}")
         return priorities
+
+    @field_validator("han_devices")
+    @classmethod
+    def _known_install_codes(cls, devices: dict[str, str]) -> dict[str, str]:
+        for code in devices.values():
+            try:
+                han.check_install_code(bytes.fromhex(code))
+            except ValueError as no:
+                raise ValueError(f"install code {code!r}: {no}") from no
+        return devices
 
     @model_validator(mode="after")
     def _switch_has_two_sides(self) -> AmiMeterOptions:
@@ -149,8 +172,11 @@ class AmiMeter:
         self._zone = ZoneInfo(options.time_zone)
         self.power_ups = 0
         """How often the meter came up: a session ends with the supply."""
+        self.display_on = options.display
+        """Whether the meter's own display is switched on."""
         self._silent = False
         self._alive = False
+        self._han: HanPort | None = None
         self._seen: tuple[object, ...] = ()
 
         self.own_clock = own = OwnClock(clock, options.clock_offset_s, options.clock_drift_ppm)
@@ -196,10 +222,23 @@ class AmiMeter:
             priorities={MessageCode[code]: priority for code, priority in options.priorities.items()},
             room=options.message_capacity,
             capacity=options.receipt_capacity,
-            carry_out=self._prepayment.carry_out,
+            carry_out=self._carry_out,
             changed=self._tell,
             defects=defects,
         )
+        if options.han is not None:
+            self._han = HanPort(
+                clock,
+                han.network(site, options.han),
+                self,
+                HanSettings(
+                    address=int(options.han_address, 16),
+                    keys={int(a, 16): han.link_key(bytes.fromhex(c)) for a, c in options.han_devices.items()},
+                    latency_s=options.han_latency_s,
+                    text_shown=timedelta(seconds=options.han_text_s),
+                ),
+                defects,
+            )
         site.changed.append(self._sense)
         self._sense()
 
@@ -298,7 +337,7 @@ class AmiMeter:
 
     def display(self) -> Sequence[DisplayItem]:
         """The display's lines; none where it is switched off or the meter is dead."""
-        if not self.options.display or not self._alive:
+        if not self.display_on or not self._alive:
             return ()
         return tuple(
             display.lines(
@@ -365,8 +404,20 @@ class AmiMeter:
 
     def config(self) -> Config:
         """Recording interval and what the display goes by (table 2061)."""
-        offset = self.own_clock.now().astimezone(self._zone).utcoffset() or timedelta(0)
-        return Config(self._recorder.length, offset, self.options.display)
+        return Config(self._recorder.length, self.local_offset(), self.display_on)
+
+    def local_offset(self) -> timedelta:
+        """By how much local time is ahead of UTC now."""
+        return self.own_clock.now().astimezone(self._zone).utcoffset() or timedelta(0)
+
+    def service_text(self) -> str:
+        """The service as the display says it."""
+        return display.service(self._service.position, self._service.limit_w)
+
+    @property
+    def confirmed_texts(self) -> dict[int, datetime]:
+        """Texts that users have confirmed at displays of the home area network, by message id."""
+        return {} if self._han is None else dict(self._han.confirmed)
 
     def numbered_intervals(self) -> Sequence[NumberedInterval]:
         """Recorded intervals with their places in the ring (table 2052), in the order of recording."""
@@ -405,15 +456,20 @@ class AmiMeter:
 
     @property
     def buttons(self) -> tuple[str, ...]:
-        """Buttons that a person can press."""
-        return ("reclose",)
+        """Buttons that a person can press: re-close the switch; switch the meter's own display off or on."""
+        return ("reclose", "display")
 
     def press(self, button: str) -> None:
         """Press a button; a dead meter doesn't notice. ValueError for an unknown one."""
         if button not in self.buttons:
             raise ValueError(f"{self.name}: no button {button!r}; buttons are {', '.join(self.buttons)}")
-        if self._alive:
+        if not self._alive:
+            return
+        if button == "reclose":
             self._service.press_reclose()
+        else:
+            self.display_on = not self.display_on
+            self._tell()
 
     # --- Inside ------------------------------------------------------------------------------------------------------
 
@@ -425,6 +481,12 @@ class AmiMeter:
             self._clock.call_later(_LATE_S, act)
         else:
             act()
+
+    def _carry_out(self, message: MeterMessage) -> ReceiptStatus:
+        status = self._prepayment.carry_out(message)
+        if self._han is not None and status is ReceiptStatus.PROCESSED:
+            self._han.processed(message)
+        return status
 
     def _accept(self, message: MeterMessage, malformed: bool = False) -> None:
         self._expect_alive("send a message")
@@ -450,6 +512,8 @@ class AmiMeter:
 
     def _interval_ended(self) -> None:
         self._prepayment.interval_ended()
+        if self._han is not None and self._alive:
+            self._han.recorded()
         self._tell()
 
     def _sense(self) -> None:
@@ -465,6 +529,8 @@ class AmiMeter:
                 self.logbook.write(EventCode.POWER_UP)
             for part in (self._service, self._prepayment, self._inbox):
                 part.power(alive)
+            if self._han is not None:
+                self._han.power(alive)
         self._service.sense()
         seen = (line, self._load_side.state().voltages, self._load_side.state().currents)
         if seen != self._seen:
@@ -472,6 +538,8 @@ class AmiMeter:
             self._tell()
 
     def _tell(self) -> None:
+        if self._han is not None:
+            self._han.changed()
         for hear in list(self.changed):
             hear()
 
@@ -528,4 +596,20 @@ def _tcp(meter: AmiMeter, address: str, line: LineOptions) -> Face:
     return TcpServer(lambda send: C1218Session(meter, send), host, int(port))
 
 
-MODEL = Model("ami-meter", Meter, AmiMeterOptions, build, {"pty": _serial, "tcp": _tcp}, default_site)
+MODEL = Model(
+    "ami-meter",
+    Meter,
+    AmiMeterOptions,
+    build,
+    {"pty": _serial, "tcp": _tcp},
+    default_site,
+    # Class 20 at 240 V, and a fifth more voltage.
+    ranges={
+        "voltage_v": (0.0, 288.0),
+        "current_a": (0.0, 20.0),
+        "power_w": (-5760.0, 5760.0),
+        "frequency_hz": (45.0, 65.0),
+        "service_load_side_voltage_v": (0.0, 288.0),
+        "service_load_side_current_a": (0.0, 20.0),
+    },
+)

@@ -91,6 +91,12 @@ class BenchNodes:
     run: dict[str, ua.NodeId]
 
 
+_STRUCTURES: dict[type, int] = {
+    ua.Argument: ObjectIds.Argument,
+    ua.EUInformation: ObjectIds.EUInformation,
+    ua.Range: ObjectIds.Range,
+}
+
 INJECT_FAULT = Command(
     "inject",
     "InjectFault",
@@ -210,17 +216,15 @@ class Builder:
     ) -> ua.NodeId:
         """A property that never changes."""
         name = ua.QualifiedName(path.rpartition("/")[2], self.ns if ns is None else ns)
-        types = {
-            ua.VariantType.ExtensionObject: ObjectIds.Argument if isinstance(value, list) else ObjectIds.EUInformation
-        }
-        attributes = _variable(value, kind, standard(types.get(kind, kind.value)))
+        structure = _STRUCTURES.get(type(value[0] if isinstance(value, list) and value else value), kind.value)
+        attributes = _variable(value, kind, standard(structure))
         reference, definition = ObjectIds.HasProperty, standard(ObjectIds.PropertyType)
         return self._add(self.id(path), parent, name, ua.NodeClass.Variable, reference, attributes, definition)
 
     def variable(
         self, path: str, parent: ua.NodeId, field: Field, *, is_property: bool = False, writable: bool = False
     ) -> ua.NodeId:
-        """A variable for a field, without a value yet; with its unit where it has one."""
+        """A variable for a field, without a value yet; with its unit and its range where it has them."""
         kind = variant_type(field)
         attributes = _variable([] if field.lines else None, kind, standard(kind.value))
         if writable:
@@ -236,6 +240,9 @@ class Builder:
         )
         if field.unit and not is_property:
             self.property(f"{path}/EngineeringUnits", node, _eu(field.unit), ua.VariantType.ExtensionObject, ns=0)
+            if field.range is not None:
+                limits = ua.Range(Low=ua.Double(field.range[0]), High=ua.Double(field.range[1]))
+                self.property(f"{path}/EURange", node, limits, ua.VariantType.ExtensionObject, ns=0)
         return node
 
     def method(self, path: str, parent: ua.NodeId, what: Command) -> ua.NodeId:
@@ -400,7 +407,11 @@ def _eu(unit: Unit) -> ua.EUInformation:
 
 def _argument(argument: Argument) -> ua.Argument:
     one = argument.field
-    words = [part for part in (argument.description, f"in {one.unit.shown}" if one.unit else "") if part]
+    words = [
+        part
+        for part in (argument.description, f"in {one.unit.shown}" if one.unit and one.unit.shown != "1" else "")
+        if part
+    ]
     if isinstance(one.kind, type) and hasattr(one.kind, "__members__"):
         words.append(f"one of {', '.join(one.kind.__members__)}")
     if one.optional:

@@ -26,7 +26,7 @@ from asyncua.ua.status_codes import StatusCodes as Codes
 from drivers.errors import LinkLost, NotSupported
 from twins.clock import AnyClock
 from twins.mirror.address_space import HEALTH, DeviceNodes, variant_type
-from twins.mirror.devices import MirroredDevice
+from twins.mirror.devices import MirroredDevice, OnDeviation
 from twins.mirror.methods import code_of, data_value
 from twins.mirror.variables import Field, Read, RoleTable, difference, plain
 
@@ -82,6 +82,15 @@ def call_unless_busy(device: Any, fn: Callable[..., Any], *args: Any) -> tuple[b
         lock.release()
 
 
+@dataclass(frozen=True)
+class Compared:
+    """A reading, what the model said to it at the same moment, and when that was."""
+
+    measured: Any
+    modelled: Any
+    at: datetime
+
+
 @dataclass
 class Followed:
     """A device that is followed, and how it is doing. Moments are of the real, monotonic clock."""
@@ -98,6 +107,8 @@ class Followed:
     errors: int = 0
     shown: dict[str, Any] = field(default_factory=dict)  # what the model said last
     differences: dict[str, float | None] = field(default_factory=dict)  # measured minus modelled
+    compared: dict[str, Compared] = field(default_factory=dict)  # the readings behind the differences
+    outside: set[str] = field(default_factory=set)  # fields that have left their limit
     waiting: list[asyncio.Future[None]] = field(default_factory=list)  # for a read that begins from now on to be shown
 
     @property
@@ -118,8 +129,18 @@ Emit = Callable[[str, int, datetime], Awaitable[None]]
 class Feed:
     """Writes values into an address space and follows devices. Belongs to the event loop's thread."""
 
-    def __init__(self, clock: AnyClock, space: AddressSpace, now: ua.NodeId, *, cadence_s: float, share: float) -> None:
+    def __init__(
+        self,
+        clock: AnyClock,
+        space: AddressSpace,
+        now: ua.NodeId,
+        *,
+        cadence_s: float,
+        share: float,
+        on_deviation: OnDeviation | None = None,
+    ) -> None:
         self._clock = clock
+        self.on_deviation = on_deviation
         self._space = space
         self._now_node = now
         self._cadence_s = cadence_s
@@ -339,8 +360,40 @@ class Feed:
             if answer.values is not None and modelled is not None and modelled.values is not None:
                 delta = difference(answer.values[index], modelled.values[index])
             followed.differences[one.key] = delta
+            if delta is not None and answer.values is not None and modelled is not None and modelled.values is not None:
+                seen = Compared(plain(answer.values[index]), plain(modelled.values[index]), at)
+                followed.compared[one.key] = seen
+                self._judge(followed, one, delta, seen)
             code = Codes.BadNoData if delta is None else Codes.Good
             self.put(followed.nodes.deviation[one.key], _NUMBER, delta, code=code, at=at)
+
+    def _judge(self, followed: Followed, one: Field, delta: float, seen: Compared) -> None:
+        """Report a field that leaves its limit, once, and say when it is back. What cannot be compared is neither."""
+        limit = followed.limits.get(one.key)
+        name = followed.device.name
+        if limit is None or abs(delta) <= limit:
+            if one.key in followed.outside:
+                followed.outside.discard(one.key)
+                self.event(f"{name}: {one.key} is back within its limit of deviation", 300)
+            return
+        if one.key in followed.outside:
+            return
+        followed.outside.add(one.key)
+        self.event(
+            f"{name}: {one.key} measured {seen.measured}, modelled {seen.modelled}: off by {delta:.6g}, limit {limit:.6g}",
+            700,
+        )
+        if self.on_deviation is not None:
+            try:
+                self.on_deviation(name, one.key, seen.measured, seen.modelled, limit, seen.at)
+            except Exception:  # noqa: BLE001 - whoever is told must not end the mirror
+                _log.exception("mirror: the deviation of %s %s was not taken", name, one.key)
+
+    def judge_again(self, followed: Followed, key: str) -> None:
+        """Hold the latest readings of a field against a limit that has changed."""
+        delta, seen = followed.differences.get(key), followed.compared.get(key)
+        if delta is not None and seen is not None:
+            self._judge(followed, followed.by_key[key], delta, seen)
 
     def _show_health(self, followed: Followed, error: BaseException | None, lost: bool) -> None:
         health: dict[str, Any] = {}
@@ -388,13 +441,17 @@ class Feed:
         loop = asyncio.get_running_loop()
         self._tasks = [loop.create_task(coro) for coro in (self._write_all(), self._read_all(), self._tell_time())]
 
-    async def stop(self) -> None:
-        """Finish the read that is going on, write what was put, and end."""
+    def hush(self) -> None:
+        """Begin no read from now on: what is switched off next would only let it run into its time-outs."""
         self._stopping = True
         for unhook in self._unhook:
             with contextlib.suppress(ValueError):
                 unhook()
         self._unhook = []
+
+    async def stop(self) -> None:
+        """Finish the read that is going on, write what was put, and end."""
+        self.hush()
         if self._tasks:
             writing, reading, telling = self._tasks
             telling.cancel()

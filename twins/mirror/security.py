@@ -22,6 +22,7 @@ from asyncua.common.utils import ServiceError
 from asyncua.crypto.cert_gen import setup_self_signed_certificate
 from asyncua.crypto.permission_rules import ADMIN_TYPES, USER_TYPES, PermissionRuleset, User, UserRole
 from asyncua.crypto.security_policies import SecurityPolicyFactory
+from asyncua.server.address_space import AttributeService
 from asyncua.server.internal_server import InternalServer
 from asyncua.server.internal_session import InternalSession
 from asyncua.server.server import Server
@@ -32,7 +33,14 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from twins.mirror import standard_nodes
 from twins.mirror.address_space import standard
 from twins.mirror.config import MirrorConfig
+from twins.mirror.methods import status
 from twins.mirror.passwords import hash_password, verify_password
+from twins.mirror.subscriptions import (
+    MOST_SUBSCRIPTIONS,
+    MOST_UNACKNOWLEDGED,
+    BoundedSubscriptions,
+    watch_connections,
+)
 
 __all__ = ["GuardedServer", "InternalBenchServer", "Users", "ensure_certificate", "hash_password", "verify_password"]
 
@@ -40,6 +48,10 @@ ENCRYPTED = (
     ua.SecurityPolicyType.Basic256Sha256_SignAndEncrypt,
     ua.SecurityPolicyType.Aes256Sha256RsaPss_SignAndEncrypt,
 )
+
+
+MOST_CONNECTIONS = 100
+_ADMIN = User(UserRole.Admin)
 
 
 @dataclass
@@ -107,11 +119,36 @@ class ChannelRules(PermissionRuleset):
         return isinstance(user, BenchUser)
 
 
+class WritesOneByOne(AttributeService):
+    """asyncua's service, but what is wrong with one value of a Write is told of that value and leaves the others alone
+    (OPC 10000-4, 5.11.4)."""
+
+    async def write(self, params: ua.WriteParameters, user: User = _ADMIN) -> list[ua.StatusCode]:
+        """How each value fared."""
+        results: list[ua.StatusCode] = []
+        for one in params.NodesToWrite:
+            try:
+                results += await super().write(ua.WriteParameters([one]), user)
+            except ServiceError as no:
+                results.append(status(no.code))
+        return results
+
+
 class InternalBenchServer(InternalServer):
-    """asyncua's inner server with two changes: standard nodes come from a cache, session tokens cannot be guessed.
+    """asyncua's inner server with four changes: standard nodes come from a cache, session tokens cannot be guessed, what a
+    client makes the server hold is bounded, and a Write answers value by value.
 
     asyncua numbers its sessions' tokens one after the other and lets any channel name one to take its session over.
     """
+
+    def __init__(self, user_manager: Any = None) -> None:
+        super().__init__(user_manager=user_manager)
+        self.max_subscriptions = MOST_SUBSCRIPTIONS
+        self.max_unacked_messages_per_subscription = MOST_UNACKNOWLEDGED
+        self.max_connections = MOST_CONNECTIONS
+        self.subscription_service = BoundedSubscriptions(self.aspace, iserver=self)
+        self.isession.subscription_service = self.subscription_service
+        self.attribute_service = WritesOneByOne(self.aspace)
 
     async def load_standard_address_space(self, shelf_file: Path | None = None) -> None:
         await standard_nodes.load(self, standard_nodes.cache_file())
@@ -140,11 +177,28 @@ class GuardedServer(Server):
     """
 
     def __init__(self, config: MirrorConfig) -> None:
-        super().__init__(iserver=InternalBenchServer(user_manager=Users(config)))  # type: ignore[arg-type]
+        super().__init__(iserver=InternalBenchServer(user_manager=Users(config)))
         self._anonymous = config.anonymous_read
+        self._watch: asyncio.Task[None] | None = None
         self.set_security_policy([ua.SecurityPolicyType.NoSecurity, *ENCRYPTED])
         tokens: list[type] = [ua.AnonymousIdentityToken] if config.anonymous_read else []
         self.set_identity_tokens([*tokens, ua.UserNameIdentityToken])
+
+    async def start(self) -> None:
+        """Serve, and keep an eye on clients that don't read."""
+        await super().start()
+        self._watch = asyncio.create_task(watch_connections(lambda: list(self.iserver.asyncio_transports)))
+
+    async def stop(self) -> None:
+        """Stop serving. A client that has not read what it was sent is not waited for."""
+        if self._watch is not None:
+            self._watch.cancel()
+            await asyncio.gather(self._watch, return_exceptions=True)
+            self._watch = None
+        for transport in list(self.iserver.asyncio_transports):
+            if transport.get_write_buffer_size():
+                transport.abort()
+        await super().stop()
 
     async def _setup_server_nodes(self) -> None:
         await super()._setup_server_nodes()

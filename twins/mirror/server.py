@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import math
 import socket
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -37,13 +38,13 @@ from twins.mirror.address_space import (
     standard,
 )
 from twins.mirror.config import MirrorConfig, MirrorUser
-from twins.mirror.devices import MirroredDevice, MirrorError, Operator, RunInfo
+from twins.mirror.devices import MirroredDevice, MirrorError, OnDeviation, Operator, RunInfo
 from twins.mirror.feed import Feed, Followed, call_unless_busy
 from twins.mirror.methods import callback, data_value
 from twins.mirror.security import GuardedServer, ensure_certificate
-from twins.mirror.variables import TABLES, Command
+from twins.mirror.variables import TABLES, Command, Field
 
-__all__ = ["Mirror", "MirrorConfig", "MirrorError", "MirrorUser", "MirroredDevice", "RunInfo"]
+__all__ = ["Mirror", "MirrorConfig", "MirrorError", "MirrorUser", "MirroredDevice", "OnDeviation", "RunInfo"]
 
 _LONGEST_ADVANCE = timedelta(days=366)
 _BUSY_FOR_S = 10.0  # how long a command waits for a driver that somebody else is using
@@ -53,7 +54,7 @@ class Mirror:
     """The mirror of one bench. `start` returns the endpoint's URL; `stop` may be called whatever became of `start`.
 
     `operator` asks the person at the bench to do to a real device what a method does to a twin; without one such a call is
-    refused.
+    refused. `on_deviation` is told of every field that leaves its model by more than its limit, with the first reading that did.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class Mirror:
         *,
         run: RunInfo | None = None,
         operator: Operator | None = None,
+        on_deviation: OnDeviation | None = None,
     ) -> None:
         names = [device.name for device in devices]
         for device in devices:
@@ -79,6 +81,7 @@ class Mirror:
         self._config = config
         self._run = run or RunInfo()
         self._operator = operator
+        self._on_deviation = on_deviation
         self._server: GuardedServer | None = None
         self._serving = False
         self._feed: Feed | None = None
@@ -116,7 +119,14 @@ class Mirror:
         builder.types([device.role for device in self._devices])
         self._bench = bench = builder.bench()
         space = server.iserver.aspace
-        self._feed = feed = Feed(self._clock, space, bench.now, cadence_s=config.cadence_s, share=config.share)
+        self._feed = feed = Feed(
+            self._clock,
+            space,
+            bench.now,
+            cadence_s=config.cadence_s,
+            share=config.share,
+            on_deviation=self._on_deviation,
+        )
         await self._open_bench(server, bench, feed, builder)
         for device in self._devices:
             await self._open_device(server, feed, builder, device)
@@ -133,6 +143,11 @@ class Mirror:
             endpoint.Server.DiscoveryUrls = [self.url]
         feed.start(await self._emitter(server, bench))
         return self.url
+
+    def hush(self) -> None:
+        """Begin no read of a device from now on; serving goes on until `stop`."""
+        if self._feed is not None:
+            self._feed.hush()
 
     async def stop(self) -> None:
         """Stop serving and leave nothing behind."""
@@ -196,7 +211,12 @@ class Mirror:
     async def _open_device(self, server: GuardedServer, feed: Feed, builder: Builder, device: MirroredDevice) -> None:
         table = TABLES[device.role]
         fields = table.fields(await self._count(device, table.counted))
+        fields = tuple(tuple(_ranged(one, device.ranges) for one in names) for names in fields)
         flat = [one for names in fields for one in names]
+        for key in device.ranges.keys() - {one.key for one in flat}:
+            raise MirrorError(
+                f"mirror: {device.name} has no field {key!r} for a range; there are {', '.join(o.key for o in flat)}"
+            )
         numeric = {one.key for one in flat if one.numeric}
         for key, limit in device.deviation_limits.items():
             if key not in numeric:
@@ -353,9 +373,14 @@ class Mirror:
                 followed.limits[key] = limit
             self.event(f"{followed.device.name}: deviation limit of {key} is {limit}")
             if self._feed is not None:
+                self._feed.judge_again(followed, key)
                 self._feed.show_within_limits(followed)
 
         return check_and_set
+
+
+def _ranged(one: Field, ranges: Mapping[str, tuple[float, float]]) -> Field:
+    return dataclasses.replace(one, range=ranges.get(one.key, one.range))
 
 
 def _bracketed(host: str) -> str:

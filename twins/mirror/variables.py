@@ -47,12 +47,20 @@ _UNITS = {
     "wh": Unit("Wh", "watt hour", "WHR"),
     "ah": Unit("Ah", "ampere hour", "AMH"),
     "hz": Unit("Hz", "hertz", "HTZ"),
+    "percent": Unit("%", "percent", "P1"),
     "v": Unit("V", "volt", "VLT"),
     "a": Unit("A", "ampere", "AMP"),
     "w": Unit("W", "watt", "WTT"),
     "s": SECOND,
 }
-_WHOLE_WORDS = {"seconds": SECOND, "watts": Unit("W", "watt", "WTT")}
+_WHOLE_WORDS = {
+    "seconds": SECOND,
+    "watts": Unit("W", "watt", "WTT"),
+    "cents": _UNITS["cents"],
+    "power_factor": Unit("1", "one", "C62"),
+}
+# What a quantity cannot leave, whatever measures it; other ranges belong to a model.
+_RANGES = {"power_factor": (-1.0, 1.0), "phase_deg": (-180.0, 180.0), "link_strength_percent": (0.0, 100.0)}
 
 
 def camel(key: str) -> str:
@@ -72,7 +80,8 @@ def unit_of(key: str) -> tuple[str, Unit | None]:
 
 @dataclass(frozen=True)
 class Field:
-    """One variable (or argument): its key as the role spells it, its name in the address space, its Python type and unit."""
+    """One variable (or argument): its key as the role spells it, its name in the address space, its Python type, its unit and
+    the range that its values keep to in normal operation."""
 
     key: str
     name: str
@@ -80,6 +89,7 @@ class Field:
     unit: Unit | None = None
     lines: bool = False  # an array of strings
     optional: bool = False
+    range: tuple[float, float] | None = None
 
     @property
     def numeric(self) -> bool:
@@ -95,7 +105,7 @@ def field(key: str, hint: Any) -> Field:
         unit = SECOND
     if not isinstance(hint, type) or not issubclass(hint, bool | int | float | str | datetime | timedelta | enum.Enum):
         raise TypeError(f"no variable for {key}: {hint}")
-    return Field(key, camel(what), hint, unit, optional=optional)
+    return Field(key, camel(what), hint, unit, optional=optional, range=_RANGES.get(key))
 
 
 def _strip_optional(hint: Any) -> tuple[Any, bool]:
@@ -107,7 +117,8 @@ def _strip_optional(hint: Any) -> tuple[Any, bool]:
 
 
 def _join(prefix: str, key: str) -> str:
-    return f"{prefix}_{key}" if prefix else key
+    """`service` + `limit_w`; but a key that says it already is left alone: `message` + `message_id`."""
+    return key if not prefix or key.startswith(f"{prefix}_") else f"{prefix}_{key}"
 
 
 @dataclass(frozen=True)
@@ -133,7 +144,7 @@ class Read:
             return tuple(field(_join(self.prefix, str(n)), args[0]) for n in range(1, count + 1))
         if self.names:
             return tuple(field(_join(self.prefix, name), arg) for name, arg in zip(self.names, args, strict=True))
-        if origin is Sequence:
+        if origin is Sequence or (origin is tuple and args == (str, ...)):
             return (Field(self.prefix, camel(self.prefix), str, lines=True),)
         return (field(self.prefix, hint),)
 
@@ -154,6 +165,8 @@ class Read:
 
 
 def _line(item: Any) -> str:
+    if isinstance(item, str):
+        return item
     return " ".join(str(plain(getattr(item, f.name))) for f in dataclasses.fields(item))
 
 
@@ -169,12 +182,15 @@ def plain(value: Any) -> Any:
 
 
 def difference(measured: Any, modelled: Any) -> float | None:
-    """Measured minus modelled, in the unit of the field (moments: seconds); None where one of them is no number."""
+    """Measured minus modelled, in the unit of the field (moments: seconds); None where one of them is no number.
+
+    Infinite where one of the two is over range.
+    """
     if measured is None or modelled is None:
         return None
     delta = measured - modelled
     number = delta.total_seconds() if isinstance(delta, timedelta) else float(delta)
-    return number if math.isfinite(number) else None
+    return None if math.isnan(number) else number
 
 
 @dataclass(frozen=True)
@@ -268,6 +284,20 @@ TABLES: dict[type, RoleTable] = {
             ("set_ranges", "set_update_period", "start_integration", "stop_integration"),
         ),
         RoleTable(
+            roles.AcSource,
+            "AcSourceType",
+            "AC source",
+            (Read("read"), Read("is_on", "output_on"), Read("trips", "trips")),
+            ("set_output", "set_limits", "on", "off", "clear_trips"),
+        ),
+        RoleTable(
+            roles.AcLoad,
+            "AcLoadType",
+            "AC load",
+            (Read("read"), Read("is_on", "input_on")),
+            ("set_current", "set_power", "on", "off"),
+        ),
+        RoleTable(
             roles.Meter,
             "MeterType",
             "meter",
@@ -279,6 +309,21 @@ TABLES: dict[type, RoleTable] = {
                 Read("display", "display"),
             ),
             ("connect", "disconnect", "limit", "set_clock", "set_interval", "send", "add_credit"),
+        ),
+        RoleTable(
+            roles.Display,
+            "DisplayType",
+            "display",
+            (
+                Read("link"),
+                Read("meters", "meters"),
+                Read("price_millicents_per_kwh", "price_millicents_per_kwh"),
+                Read("demand_w", "demand_w"),
+                Read("delivered_wh", "delivered_wh"),
+                Read("message", "shown"),
+                Read("balance", "prepaid"),
+            ),
+            ("confirm",),
         ),
     )
 }

@@ -25,8 +25,7 @@ The ADCS Passes Everything On To The MDMS
     [Tags]    C3-FR-12
     The Customer Has Prepaid    1500
     The Head End Sends    TEST
-    Bench Time Passes    70 minutes
-    The Head End Collects
+    A Recording Interval Ends
     ADCS Has Passed On Everything Of The Meter
 
 The Meter Returns A Receipt
@@ -37,7 +36,7 @@ The Meter Returns A Receipt
 The Meter Records Interval Usage
     [Tags]    C3-FR-19
     The Head End Sends    CONNECT
-    Meter Records The Energy Of An Hour In Intervals
+    Meter Records Energy In Intervals
 
 The ADCS Logs Every Transaction
     [Tags]    C3-FR-25
@@ -64,7 +63,7 @@ The MDMS Makes Meter Data Available
     The Customer Has Prepaid    1500
     The Head End Sends    TEST
     The Head End Schedules An Event
-    Bench Time Passes    70 minutes
+    A Recording Interval Ends
     The Head End Collects
     MDMS Makes Everything Available
 

@@ -1,0 +1,1 @@
+"""Displays of the home area network."""

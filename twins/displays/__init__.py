@@ -1,0 +1,1 @@
+"""Twins of displays of the home area network."""

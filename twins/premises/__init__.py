@@ -1,0 +1,1 @@
+"""What stands in the premises beside the wiring."""
