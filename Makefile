@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export UV_PROJECT_ENVIRONMENT := $(VENV)
 
-.PHONY: certify test lint bench trace defects lock clean setup apt
+.PHONY: certify test lint bench trace defects lock clean setup apt node-client
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -14,7 +14,7 @@ help: ## Show what can be made
 certify: $(VENV)/.ready ## Run the suites on the twin bench and judge
 	$(BIN)/twinbench certify --bench inventory/benches/twin.yaml
 
-test: $(VENV)/.ready apt ## Run all tests
+test: $(VENV)/.ready apt node-client ## Run all tests
 	$(BIN)/pytest
 
 lint: $(VENV)/.ready ## Check style and types
@@ -53,11 +53,24 @@ $(VENV)/.ready: requirements/dev.txt pyproject.toml | $(filter .uv/bin/uv,$(UV))
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
-# Tests drive the twins with clients that aren't ours, too: mbpoll is one.
+# Tests drive the twins with clients that aren't ours, too: mbpoll and sigrok-cli are two.
+CLIENTS := mbpoll sigrok-cli
 apt:
-	@command -v mbpoll >/dev/null || if [ "$$(id -u)" = 0 ]; then \
-	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq mbpoll >/dev/null; \
-	else echo "tests need mbpoll; run: sudo apt-get install mbpoll"; exit 1; fi
+	@for client in $(CLIENTS); do command -v $$client >/dev/null || missing=1; done; test -z "$$missing" || if [ "$$(id -u)" = 0 ]; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(CLIENTS) >/dev/null; \
+	else echo "tests need $(CLIENTS); run: sudo apt-get install $(CLIENTS)"; exit 1; fi
+
+# The mirror is tested with node-opcua; npm's lock file would hold addresses, so the version is pinned in package.json.
+NODE_CLIENT := tests/clients/opcua
+
+node-client: $(NODE_CLIENT)/node_modules/.ready
+
+$(NODE_CLIENT)/node_modules/.ready: $(NODE_CLIENT)/package.json
+	@{ command -v node && command -v npm; } >/dev/null || if [ "$$(id -u)" = 0 ]; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends nodejs npm >/dev/null; \
+	else echo "tests need node and npm; run: sudo apt-get install nodejs npm"; exit 1; fi
+	cd $(NODE_CLIENT) && npm install --no-package-lock --no-audit --no-fund --ignore-scripts --loglevel=error
+	@touch $@
 
 lock: ## Resolve and lock the requirements anew
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header pyproject.toml -o requirements/run.txt
@@ -65,4 +78,4 @@ lock: ## Resolve and lock the requirements anew
 	echo uv | uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header - -o requirements/uv.txt
 
 clean: ## Remove what was made
-	rm -rf $(VENV) .uv runs .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .uv runs .pytest_cache .mypy_cache .ruff_cache .hypothesis $(NODE_CLIENT)/node_modules

@@ -32,7 +32,7 @@ def serve(model_name: str, listen: list[str], *, seed: int, defects: tuple[str, 
                 raise BadInput(f"--listen {text}: needs a path, which becomes a link to the pty: {scheme}:/tmp/line")
         else:
             host, colon, port = address.rpartition(":")
-            if not colon or not host or not port.isdigit() or int(port) > 65535:
+            if not colon or not host or not port.isdecimal() or not port.isascii() or int(port) > 65535:
                 raise BadInput(f"--listen {text}: write {scheme}:HOST:PORT, port 0 picks a free one")
         wanted.append((scheme, address))
     for name in defects:

@@ -94,6 +94,8 @@ class Bench:
         self.twins: dict[str, models.Behaviour] = {}
         self.shadows: dict[str, models.Behaviour] = {}
         self.stand_ins: dict[str, models.Behaviour] = {}
+        self.taken: list[tuple[datetime, str, str, tuple[Any, ...]]] = []
+        """Commands that devices have taken: bench time, device, the role's method, its arguments."""
         self.place: AcquiredPlace | None = None
         self.drivers: dict[str, DeviceDriver] = {}
         self.links: dict[str, str] = {}
@@ -121,14 +123,14 @@ class Bench:
             raise
 
     def _up(self, mirror: bool) -> None:
-        self.loop = LoopThread()
-        self._undo.append(("the loop", self.loop.close))
-        self.loop.call(self._build)
-        self._undo.append(("the clock", lambda: self.loop.run(self.clock.close(), 10)))
-        for name, device in self.config.devices.items():
-            for face_name, face in device.faces.items():
-                self._open_face(name, device, face_name, face.scheme, face.address)
-        self._bind_drivers()
+        self.serve_twins()
+        self.bind_drivers()
+        for name in self.drivers:
+            try:
+                self.reach(name)
+            except DeviceError as no:
+                raise BenchError(f"{name} cannot be reached: {no}") from no
+        self.keep_safe()
         self._utility()
         try:
             self.strategy.transition("provisioned")
@@ -138,6 +140,16 @@ class Bench:
             raise BenchError(f"bench {self.config.name!r} cannot be provisioned: {no}") from no
         if mirror:
             self._mirror()
+
+    def serve_twins(self) -> None:
+        """First piece of coming up: the loop, the twins on their wires, and the shadows. `down()` undoes it, as all that follows."""
+        self.loop = LoopThread()
+        self._undo.append(("the loop", self.loop.close))
+        self.loop.call(self._build)
+        self._undo.append(("the clock", lambda: self.loop.run(self.clock.close(), 10)))
+        for name, device in self.config.devices.items():
+            for face_name, face in device.faces.items():
+                self._open_face(name, device, face_name, face.scheme, face.address)
 
     def _build(self) -> None:
         config = self.config
@@ -165,7 +177,8 @@ class Bench:
         self._undo.append((f"face {name}/{face_name}", lambda: self.loop.run(face.close(), 10)))
         self.faces = {**getattr(self, "faces", {}), (name, face_name): face}
 
-    def _bind_drivers(self) -> None:
+    def bind_drivers(self) -> None:
+        """Second piece: drivers and strategy, bound to their links. Nothing has been opened or asked yet."""
         from labgrid import Environment
         from labgrid.exceptions import NoDriverFoundError, NoSupplierFoundError
         from labgrid.strategy import StrategyError
@@ -197,10 +210,6 @@ class Bench:
             driver.commanded.append(partial(self._shadow, name))
             if self.place is not None:
                 driver.lock = self.place.guarded(name, driver.lock)
-            try:
-                self.target.activate(driver)
-            except DeviceError as no:
-                raise BenchError(f"{name} cannot be reached: {no}") from no
             self.drivers[name] = driver
         try:
             self.strategy: SiteStrategy = self.target.get_driver(SiteStrategy)
@@ -210,6 +219,13 @@ class Bench:
             ) from None
         self.strategy.now = self.clock.now
         self.strategy.let_pass = self.advance
+
+    def reach(self, name: str) -> None:
+        """Third piece, one device at a time: open its link. LinkLost where nobody or somebody else is there."""
+        self.target.activate(self.drivers[name])
+
+    def keep_safe(self) -> None:
+        """From now on `down()` makes the outputs safe, first of all. Wanted before anything is switched."""
         self._undo.append(("safe outputs", self._make_safe))
 
     def _acquired(self, environment: Any, name: str) -> None:
@@ -234,6 +250,7 @@ class Bench:
 
     def _shadow(self, name: str, command: str, args: tuple[Any, ...]) -> None:
         """Give the shadow the command that its device has just taken (called on the driver's thread)."""
+        self.taken.append((self.clock.now(), name, command, args))
 
         def apply() -> None:
             for model in (self.shadows[name], self.stand_ins.get(name)):
@@ -258,13 +275,11 @@ class Bench:
     def _utility(self) -> None:
         from twins.utility.utility import Utility
 
-        meters = {
-            str(models.find(device.model).options.model_validate(device.options).meter_id): self.drivers[
-                name
-            ]
-            for name, device in self.config.devices.items()
-            if device.role == "Meter"
-        }
+        meters = {}
+        for name, device in self.config.devices.items():
+            if device.role == "Meter":
+                options: Any = models.find(device.model).options.model_validate(device.options)
+                meters[str(options.meter_id)] = self.drivers[name]
         self.utility = self.loop.call(
             Utility, self.clock, self.config.utility, meters, seed=self.seed, defects=self.defects
         )
@@ -438,9 +453,15 @@ class Bench:
         return data
 
     def shortened(self) -> list[dict[str, Any]]:
-        """Parameters of the site that are shorter than the supplier of the device states them: name, used, stated."""
+        """Parameters that are shorter than the supplier of the device, or the test, states them: name, used, stated."""
         stated = {name: value for p in self.pics().values() for name, value in p.pixit.items()}
-        return [
+        parameters = self.config.parameters
+        of_tests = [
+            {"name": name, "used": getattr(parameters, name), "stated": info.default}
+            for name, info in type(parameters).model_fields.items()
+            if getattr(parameters, name) < info.default
+        ]
+        return of_tests + [
             {"name": name, "used": getattr(self.strategy, name), "stated": value}
             for name, value in stated.items()
             if isinstance(value, int | float) and getattr(self.strategy, name, value) < value

@@ -194,6 +194,31 @@ def site(
 
 
 @app.command()
+def doctor(
+    bench: BenchFile = DEFAULT_BENCH,
+    links: Links = None,
+    seed: Seed = None,
+    clock_limit: Annotated[
+        float, typer.Option("--clock-limit", metavar="S", min=0, help="By how many seconds a meter's clock may be off.")
+    ] = 30.0,
+    as_json: Json = False,
+) -> None:
+    """Look a bench over: links, identities, calibration, clocks, wiring. Exit: 0 all well, 1 something found, 4 bad input."""
+    from bench.doctor import doctor as look_over
+    from bench.inventory import links_of
+
+    with _progress(as_json).status("looking the bench over") as status:
+        report = look_over(
+            bench, links=links_of(links) if links else None, seed=seed, clock_limit_s=clock_limit, say=status.update
+        )
+    if as_json:
+        _print_json(report.as_json())
+    else:
+        _show(report)
+    raise typer.Exit(report.exit_code)
+
+
+@app.command()
 def verify(
     record: Annotated[Path, typer.Argument(metavar="DIR", help="A run's record.")],
     as_json: Json = False,

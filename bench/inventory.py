@@ -177,6 +177,13 @@ class DeviceConfig(_Strict):
         return bool(self.faces)
 
 
+class ParametersConfig(_Strict):
+    """Long waits of the tests. Where a bench makes one shorter, because its time is real, the record names it."""
+
+    day_s: float = Field(86_400.0, gt=0, le=86_400)
+    """What counts as a day where something has to happen at least daily."""
+
+
 class BenchConfig(_Strict):
     """The `twinbench` section of a bench file."""
 
@@ -185,6 +192,7 @@ class BenchConfig(_Strict):
     pics: list[str] = []
     clock: ClockConfig = ClockConfig()
     seed: int = Field(1, ge=0, lt=2**63)
+    parameters: ParametersConfig = Field(default_factory=lambda: ParametersConfig.model_validate({}))
     wiring: list[Place]
     devices: dict[str, DeviceConfig]
     mirror: MirrorConfig = Field(default_factory=lambda: MirrorConfig.model_validate({}))

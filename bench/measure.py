@@ -9,8 +9,9 @@ from bench.bench import Bench
 from bench.judge import uncertainty
 from bench.judge.witness import Witness
 
-POLL_S = 0.5
-"""How often an instrument is asked while a moment is searched for, in bench seconds."""
+POLL_S = 0.2
+UPDATE_S = 0.1
+"""How often an instrument is asked while a moment is searched for, and how often it then makes a new reading, in seconds."""
 
 
 class Service:
@@ -50,6 +51,7 @@ class Service:
         """
         bench = self._bench
         bench.record_readings()
+        self.analyzer.set_update_period(UPDATE_S)
         start = bench.now
         while bool(self.analyzer.read().current_a > self._enough_a) is not flowing:
             if (bench.now - start).total_seconds() >= within_s:
@@ -61,7 +63,7 @@ class Service:
     @property
     def moment_uncertainty_s(self) -> float:
         """Expanded uncertainty of a moment found by `when`: the poll, and the analyzer's own update period."""
-        return uncertainty.combine(uncertainty.polling(POLL_S), uncertainty.polling(2 * self._asset.update_period_s))
+        return uncertainty.combine(uncertainty.polling(POLL_S), uncertainty.polling(UPDATE_S))
 
     def energy(self, until: datetime) -> tuple[Witness, Witness]:
         """Integrate from now to a moment of bench time; measured and predicted watt-hours."""

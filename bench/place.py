@@ -110,7 +110,8 @@ class AcquiredPlace:
         try:
             self._session._check_allowed(place)
         except UserError as no:
-            raise BadInput(f"{no}; before the run: labgrid-client -p {self.name} acquire") from None
+            hint = "" if place.acquired else f"; before the run: labgrid-client -p {self.name} acquire"
+            raise BadInput(" ".join(no.args) + hint) from None
         paths = [(exporter, group, name) for exporter, group, _, name in place.acquired_resources]
         if not paths:
             raise BadInput(f"place {self.name!r} has no resource; see labgrid-client -p {self.name} show")
@@ -145,7 +146,7 @@ class AcquiredPlace:
                 raise UserError(f"place {self.name} was deleted")
             self._session._check_allowed(place)
         except UserError as no:
-            return f"place {self.name!r} is no longer ours: {no}"
+            return f"place {self.name!r} is no longer ours: {' '.join(no.args)}"
         for path, was in self._watched.items():
             try:
                 now = self._entry(path)

@@ -6,8 +6,10 @@ import enum
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import attr
+from labgrid.binding import BindingState
 from labgrid.factory import target_factory
 from labgrid.strategy import Strategy, StrategyError
 
@@ -78,13 +80,19 @@ class SiteStrategy(Strategy):
             self.provision()
         self.status = status
 
+    def _ready(self, driver: DeviceDriver) -> Any:
+        # Asking labgrid for what is active already would have it look for an exporter that may be gone.
+        if driver.state is not BindingState.active:
+            self.target.activate(driver)
+        return driver
+
     def _off(self) -> None:
-        relay: Relay = self.relay
+        relay: Relay = self._ready(self.relay)
         relay.open_all()
         self.let_pass(self.settle_s)
 
     def _energise(self) -> None:
-        relay: Relay = self.relay
+        relay: Relay = self._ready(self.relay)
         relay.close(self.supply_channel)
         relay.close(self.load_channel)
         self.let_pass(self.settle_s)
@@ -97,8 +105,8 @@ class SiteStrategy(Strategy):
 
     def provision(self) -> None:
         """Make an energised site as a freshly provisioned one: right clock, no limit, service off, ranges set."""
-        meter: Meter = self.meter
-        analyzer: PowerAnalyzer = self.analyzer
+        meter: Meter = self._ready(self.meter)
+        analyzer: PowerAnalyzer = self._ready(self.analyzer)
         meter.set_clock(self.now())
         meter.set_interval(timedelta(minutes=self.interval_min))
         meter.limit(None)

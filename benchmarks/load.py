@@ -63,8 +63,7 @@ def _compare(resource: str) -> dict[str, tuple[float, float]]:
         return [float(bare.query(question)) for question in _READ]
 
     def set_bare() -> None:
-        bare.write(_SET)
-        assert int(bare.query("*ESR?")) == 0
+        assert int(bare.query(f"{_SET}\n*ESR?")) == 0
 
     pairs = {"read": (driver.read, read_bare), "set": (lambda: driver.set_current(5), set_bare)}
     try:

@@ -70,8 +70,7 @@ def _compare(resource: str) -> dict[str, tuple[float, float]]:
         return [float(bare.query(question)) for question in _READ]
 
     def set_bare() -> None:
-        bare.write(_SET)
-        assert bare.query("SYST:ERR?").startswith("0,")
+        assert bare.query(f"{_SET}\nSYST:ERR?").startswith("0,")
 
     pairs = {"read": (driver.read, read_bare), "set": (lambda: driver.set_output(240, 60), set_bare)}
     try:

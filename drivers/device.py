@@ -15,6 +15,7 @@ import attr
 from labgrid.driver import Driver
 
 Commanded = Callable[[str, tuple[Any, ...]], None]
+Guard = Callable[[str, tuple[Any, ...]], None]
 
 
 class Lock(Protocol):
@@ -43,6 +44,16 @@ class DeviceDriver(Driver):
         """How the driver lets a settling or spacing time pass, in seconds. A bench on stepped time gives its own."""
         self.commanded: list[Commanded] = []
         """Called with (role method, arguments) after the device has taken a command; never for a mere read."""
+        self.guards: list[Guard] = []
+        """Asked with (role method, arguments) before a command goes out; OutOfRange or Refused keeps it from the device."""
+
+    def may(self, command: str, *args: Any) -> None:
+        """Ask whether a command may go out. OutOfRange where it asks for too much, Refused where something stands in its way.
+
+        Not to be asked while the driver holds its lock: the answer may have to be read from other devices.
+        """
+        for guard in self.guards:
+            guard(command, args)
 
     def tell(self, command: str, *args: Any) -> None:
         """Tell those who follow this device that it has taken a command."""

@@ -32,6 +32,8 @@ MAY = {
 MAY_NOT = {
     "twins.relays": {"twins.utility", "twins.mirror"},
     "twins.analyzers": {"twins.utility", "twins.mirror"},
+    "twins.sources": {"twins.utility", "twins.mirror"},
+    "twins.loads": {"twins.utility", "twins.mirror"},
     "twins.meters": {"twins.utility", "twins.mirror"},
     "twins.displays": {"twins.utility", "twins.mirror"},
     "twins.premises": {"twins.utility", "twins.mirror", "twins.meters", "twins.displays"},

@@ -90,6 +90,10 @@ _add(
 _add("raven", "shows_old_balance", "C3-S1.13 C3-FR-03", "keeps showing the first balance that it was told")
 _add("raven", "shows_balance_without_time_left", "C3-S1.13 C3-MSG-12", "shows the balance without the time left")
 _add("raven", "shows_late", "C3-NFR-01", "shows balances and texts five minutes after it got them")
+_add("ami-meter", "refreshes_display_daily", "C3-FR-02", "takes over a refreshed balance once a day at most")
+_add("ami-meter", "stays_prepaid", "C3-FR-27", "receipts a conversion to regular billing and stays prepaid")
+_add("ami-meter", "commands_wait_ten_seconds", "C3-NFR-03", "lets commands wait ten seconds before it processes them")
+_add("ami-meter", "sleeps_through_events", "C3-NFR-03", "does not energise at the start of a scheduled event")
 
 # --- CSS -------------------------------------------------------------------------------------------------------------
 _add("css", "request_without_time_frame", "C3-MSG-01", "drops the time frame from the logged request")
@@ -117,6 +121,8 @@ _add("adcs", "received_not_logged", "C3-FR-25", "does not log what it receives f
 _add("adcs", "ignores_test_requests", "C3-FR-32", "accepts a request for a meter test and never carries it out")
 _add("adcs", "passes_receipts_in_batches", "C3-NFR-06", "passes receipts to the MDMS every 15 minutes")
 _add("adcs", "holds_commands_a_minute", "C3-NFR-02", "queues connect, disconnect, limit and restore for a minute")
+_add("adcs", "collects_every_other_day", "C3-FR-20", "collects interval data every 48 hours")
+_add("adcs", "schedules_wait_for_collection", "C3-FR-30", "sends schedules with the next collection, not on demand")
 
 # --- MDMS ------------------------------------------------------------------------------------------------------------
 _add("mdms", "receipts_not_published", "C3-S1.10", "logs receipts and does not make them available")

@@ -97,6 +97,11 @@ class Node:
         """Phasors here and now."""
         return State(self._voltages, self._currents, self.site.frequency_of(self))
 
+    @property
+    def live(self) -> bool:
+        """Whether a source that is on feeds what hangs behind this node."""
+        return self.parent is not None and self.parent.live
+
     def _passes(self, voltages: Phasors) -> Phasors:
         return voltages
 
@@ -115,6 +120,11 @@ class Source(Node):
         site.roots.append(self)
         site.change()
 
+    @property
+    def live(self) -> bool:
+        """Whether it is on."""
+        return self.on
+
     def set(
         self, *, voltages: Phasors | None = None, frequency_hz: float | None = None, on: bool | None = None
     ) -> None:
@@ -129,11 +139,16 @@ class Source(Node):
 
 
 class Contact(Node):
-    """A switch in all legs: a bench relay, a meter's service switch."""
+    """A switch in all legs: a bench relay, a meter's service switch; or, hung nowhere, a dry contact such as a door's."""
 
     def __init__(self, site: Site, name: str, closed: bool = False) -> None:
         super().__init__(site, name)
         self.closed = closed
+
+    @property
+    def live(self) -> bool:
+        """Whether it is closed, and fed."""
+        return self.closed and super().live
 
     def set(self, closed: bool) -> None:
         """Close or open the contact."""
@@ -142,6 +157,30 @@ class Contact(Node):
 
     def _passes(self, voltages: Phasors) -> Phasors:
         return voltages if self.closed else tuple(0j for _ in voltages)
+
+
+class Bus(Node):
+    """A bar that several feeders lead to, of which one at a time may be live: mains or a generator, say.
+
+    Two live ones are a short between sources. The bar then keeps to the one that it had, and `tied` says so.
+    """
+
+    def __init__(self, site: Site, name: str, feeders: Sequence[Node]) -> None:
+        super().__init__(site, name)
+        if len(set(feeders)) < 2:
+            raise WiringError(f"wiring: bus {name!r} needs at least two different feeders")
+        self.feeders = tuple(feeders)
+        self.tied = False
+        feeders[0].feeds(self)
+
+    def _choose(self) -> None:
+        live = [feeder for feeder in self.feeders if feeder.live]
+        self.tied = len(live) > 1
+        if live and self.parent not in live:
+            assert self.parent is not None
+            self.parent.children.remove(self)
+            self.parent = live[0]
+            live[0].children.append(self)
 
 
 class Tap(Node):
@@ -303,6 +342,9 @@ class Site:
         self.settle()
         if apply is not None:
             apply()
+        for node in list(self.nodes.values()):
+            if isinstance(node, Bus):
+                node._choose()
         for root in self.roots:
             self._solve(root, root.voltages if root.on else tuple(0j for _ in root.voltages))
         if self._telling:

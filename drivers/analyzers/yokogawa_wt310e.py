@@ -241,6 +241,7 @@ class YokogawaWt310eDriver(DeviceDriver):
         """
         voltage = self._range("VOLT", voltage_v, _VOLTAGE_RANGES, "V")
         current = self._range("CURR", current_a, _CURRENT_RANGES, "A")
+        self.may("set_ranges", voltage_v, current_a)
         with self.lock:
             self._command(f"{voltage};{current}")
             self.tell("set_ranges", voltage_v, current_a)
@@ -271,6 +272,7 @@ class YokogawaWt310eDriver(DeviceDriver):
         """Choose the update period: 0.1, 0.25, 0.5, 1, 2, 5, 10 or 20 s; OutOfRange for another, Refused 813 when integrating."""
         for period, name in _RATES.items():
             if math.isclose(period, seconds, rel_tol=1e-6):
+                self.may("set_update_period", seconds)
                 with self.lock:
                     self._command(f":RATE {name}")
                     self.tell("set_update_period", seconds)
@@ -311,6 +313,7 @@ class YokogawaWt310eDriver(DeviceDriver):
     @Driver.check_active
     def start_integration(self) -> None:
         """Reset the integrator and start it, in normal mode without timer."""
+        self.may("start_integration")
         with self.lock:
             if self._ask(":INTEG:STAT?") == "START":
                 self._command(":INTEG:STOP")
@@ -322,6 +325,7 @@ class YokogawaWt310eDriver(DeviceDriver):
     @Driver.check_active
     def stop_integration(self) -> None:
         """Stop the integrator and keep what it holds; Refused 844 when it does not run."""
+        self.may("stop_integration")
         with self.lock:
             self._command(":INTEG:STOP")
             self.tell("stop_integration")
@@ -341,6 +345,7 @@ class YokogawaWt310eDriver(DeviceDriver):
     @Driver.check_active
     def reset(self) -> None:
         """Reset the analyzer to its defaults (`*RST`), wait for it, and set it up for the bench again."""
+        self.may("reset")
         with self.lock:
             self._ready()
             self._write("*RST")

@@ -290,6 +290,7 @@ class RavenDriver(DeviceDriver):
         """Confirm the message shown and see that the device has it so. Refused where it shows another, or none to confirm."""
         if not 0 < message_id < 2**32:
             raise OutOfRange(f"{self}: message {message_id}: ids go from 1 to 2^32 - 1")
+        self.may("confirm", message_id)
         what = f"confirming message {message_id}"
 
         def send_and_look() -> MessageCluster | None:
@@ -343,6 +344,7 @@ class RavenDriver(DeviceDriver):
             _now(self._wire.set_schedule(Event(event), frequency_s, enabled))
             return self._schedule_info(event)
 
+        self.may("set_schedule", event, frequency_s, enabled)
         what = f"scheduling {event!r}"
         data = self._ask(what, send_and_look)
         if (wire.integer(_text(data, "Frequency")), wire.flag(_text(data, "Enabled"))) != (frequency_s, enabled):

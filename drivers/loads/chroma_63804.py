@@ -36,7 +36,8 @@ class Chroma63804Driver(ScpiDriver):
     manufacturer: ClassVar[str] = "chroma"
     model: ClassVar[str] = "63804"
 
-    def _refusal(self, message: str) -> Refused | None:
+    def _refusal(self, message: str, lead: str = "") -> Refused | None:
+        self._write(f"{lead}*ESR?")
         events = self._event_status()
         said = [text for bit, text in _EVENTS.items() if events & bit]
         if not said:
@@ -44,7 +45,6 @@ class Chroma63804Driver(ScpiDriver):
         return Refused(f"{self.link.resource}: {message!r} refused: {' and '.join(said)} (*ESR? {events})", events)
 
     def _event_status(self) -> int:
-        self._write("*ESR?")
         reply = self._read("*ESR?")
         if not reply.strip().isdigit():
             raise self._garbled("*ESR?", reply)
@@ -54,6 +54,7 @@ class Chroma63804Driver(ScpiDriver):
     def set_current(self, current_a: float, power_factor: float = 1.0) -> None:
         """Draw a constant rms current: 0 to 45 A, power factor within [-1, 0) or (0, 1], positive lagging."""
         self._check("current", current_a, _MOST_A, "A", power_factor)
+        self.may("set_current", current_a, power_factor)
         with self.lock:
             self._command(f"{self._factor(power_factor)};:LOAD:CURR {current_a:.3f};:LOAD:MODE CURR")
             self.tell("set_current", current_a, power_factor)
@@ -62,6 +63,7 @@ class Chroma63804Driver(ScpiDriver):
     def set_power(self, power_w: float, power_factor: float = 1.0) -> None:
         """Draw a constant power: 0 to 4500 W, power factor within [-1, 0) or (0, 1], positive lagging."""
         self._check("power", power_w, _MOST_W, "W", power_factor)
+        self.may("set_power", power_w, power_factor)
         with self.lock:
             self._command(f"{self._factor(power_factor)};:LOAD:POW {power_w:.1f};:LOAD:MODE POW")
             self.tell("set_power", power_w, power_factor)
@@ -80,6 +82,7 @@ class Chroma63804Driver(ScpiDriver):
     @Driver.check_active
     def on(self) -> None:
         """Switch the input on. Refused while a protection is latched, and where one trips at once; the message names it."""
+        self.may("on")
         with self.lock:
             try:
                 self._command(":LOAD ON")
@@ -94,6 +97,7 @@ class Chroma63804Driver(ScpiDriver):
     @Driver.check_active
     def off(self) -> None:
         """Switch the input off."""
+        self.may("off")
         with self.lock:
             self._command(":LOAD OFF")
             self.tell("off")
@@ -129,6 +133,7 @@ class Chroma63804Driver(ScpiDriver):
     @Driver.check_active
     def clear_trips(self) -> None:
         """Release latched protections (`LOAD:PROT:CLE`); the input stays off."""
+        self.may("clear_trips")
         with self.lock:
             self._command(":LOAD:PROT:CLE")
             self.tell("clear_trips")
@@ -136,6 +141,7 @@ class Chroma63804Driver(ScpiDriver):
     @Driver.check_active
     def reset(self) -> None:
         """Reset the load (`*RST`): input off, constant current of 0 A at power factor 1."""
+        self.may("reset")
         with self.lock:
             self._ready()
             self._write("*RST")

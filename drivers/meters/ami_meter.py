@@ -145,6 +145,7 @@ class AmiMeterDriver(DeviceDriver):
 
     def set_clock(self, when: datetime) -> None:
         """Set the meter's clock by manufacturer procedure 1; OutOfRange without a time zone or before 1970."""
+        self.may("set_clock", when)
         parameters = self._encoded("set the clock", lambda: meter_profile.encode_clock(when))
         self._procedure("set the clock", meter_profile.SET_CLOCK, parameters)
         self.tell("set_clock", when)
@@ -154,6 +155,7 @@ class AmiMeterDriver(DeviceDriver):
         minutes, rest = divmod(length, timedelta(minutes=1))
         if rest or not 1 <= minutes <= 60 or 60 % minutes:
             raise OutOfRange(f"{self}: interval of {length}: whole minutes that divide an hour, at most 60")
+        self.may("set_interval", length)
         field = meter_profile.encode_interval_length(length)
         with self.session():
             self._ask("set the interval", c1218.WritePart(meter_profile.CONFIG, meter_profile.INTERVAL_FIELD[0], field))
@@ -174,16 +176,19 @@ class AmiMeterDriver(DeviceDriver):
 
     def connect(self) -> None:
         """Close the switch by standard procedure 21; NotSupported by a meter without one."""
+        self.may("connect")
         self._load_control("connect", LoadControl.CONNECT)
         self.tell("connect")
 
     def disconnect(self) -> None:
         """Open the switch by standard procedure 21; NotSupported by a meter without one."""
+        self.may("disconnect")
         self._load_control("disconnect", LoadControl.DISCONNECT)
         self.tell("disconnect")
 
     def limit(self, watts: int | None) -> None:
         """Set or end the demand limit by standard procedure 21; OutOfRange for 0 and for more than 32 bits hold."""
+        self.may("limit", watts)
         if watts is None:
             self._load_control("end the demand limit", LoadControl.END_LIMIT)
         elif watts <= 0:
@@ -194,6 +199,7 @@ class AmiMeterDriver(DeviceDriver):
 
     def send(self, message: MeterMessage) -> None:
         """Write a message into manufacturer table 8. OutOfRange where a value does not fit its field."""
+        self.may("send", message)
         what = f"message {message.message_id}"
         data = self._encoded(what, lambda: meter_profile.encode_message(message))
         with self.session():
@@ -233,6 +239,7 @@ class AmiMeterDriver(DeviceDriver):
 
     def add_credit(self, cents: int) -> None:
         """Try standard procedure 22; Refused by a meter that takes no credit. Never sent twice."""
+        self.may("add_credit", cents)
         parameters = self._encoded("add credit", lambda: meter_profile.encode_credit(cents))
         self._procedure("add credit", c1219.MODIFY_CREDIT, parameters, repeat=False)
         self.tell("add_credit", cents)

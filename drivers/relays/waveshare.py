@@ -19,15 +19,20 @@ from labgrid.protocol import DigitalOutputProtocol
 from pymodbus.client import ModbusSerialClient, ModbusTcpClient
 from pymodbus.exceptions import ConnectionException, ModbusException
 from pymodbus.pdu import ExceptionResponse, ModbusPDU
-from pymodbus.pdu.bit_message import ReadCoilsRequest, ReadCoilsResponse
+from pymodbus.pdu.bit_message import (
+    ReadCoilsRequest,
+    ReadCoilsResponse,
+    ReadDiscreteInputsRequest,
+    ReadDiscreteInputsResponse,
+)
 from pymodbus.pdu.register_message import ReadHoldingRegistersRequest, ReadHoldingRegistersResponse
 
 from drivers.device import DeviceDriver
-from drivers.errors import LinkLost, OutOfRange, Refused
+from drivers.errors import LinkLost, NotSupported, OutOfRange, Refused
 from drivers.links import Link, ModbusRtuLine, ModbusTcpLink
 from drivers.roles import Identity
 from drivers.wire import waveshare as wire
-from drivers.wire.modbus import CoilWrite, exception_name
+from drivers.wire.modbus import ILLEGAL_FUNCTION, CoilWrite, exception_name
 
 _SPACING_S = 0.2  # between two writes; a board that is written to faster misses some
 _TRIES = 2  # of what is safe to repeat
@@ -81,6 +86,8 @@ class WaveshareRelayDriver(DeviceDriver):
         self._client: _TcpClient | _RtuClient | None = None
         self._written_at = -_SPACING_S  # monotonic
         self._owed_until = 0.0  # monotonic; until then a late reply may come in on a serial line
+        self._hold_s, self._hold_steps = 0.0, 0
+        self._held: set[int] = set()  # channels closed by the board's timer, which are renewed
 
     def on_activate(self) -> None:
         """Make the client; the link is opened by the first call."""
@@ -124,15 +131,28 @@ class WaveshareRelayDriver(DeviceDriver):
 
     @Driver.check_active
     def close(self, channel: int) -> None:
-        """Energise the coil of `channel`, 1 to 8. Raises OutOfRange, LinkLost, Refused."""
-        self._write(self._coil(channel), wire.ON, f"closing channel {channel}")
-        self.tell("close", channel)
+        """Energise the coil of `channel`, 1 to 8, for good, or after `hold` for as long as it is renewed.
+
+        Raises OutOfRange, LinkLost, Refused.
+        """
+        coil = self._coil(channel)
+        self.may("close", channel)
+        with self.lock:
+            if self._hold_s:
+                self._hold(channel)
+            else:
+                self._write(coil, wire.ON, f"closing channel {channel}")
+            self.tell("close", channel)
 
     @Driver.check_active
     def open(self, channel: int) -> None:
         """Release the coil of `channel`, 1 to 8. Raises OutOfRange, LinkLost, Refused."""
-        self._write(self._coil(channel), wire.OFF, f"opening channel {channel}")
-        self.tell("open", channel)
+        coil = self._coil(channel)
+        self.may("open", channel)
+        with self.lock:
+            self._held.discard(channel)
+            self._write(coil, wire.OFF, f"opening channel {channel}")
+            self.tell("open", channel)
 
     @Driver.check_active
     def pulse(self, channel: int, seconds: float) -> None:
@@ -145,14 +165,20 @@ class WaveshareRelayDriver(DeviceDriver):
             steps = wire.flash_steps(seconds)
         except ValueError as no:
             raise OutOfRange(f"{self._where}: {no}") from None
-        self._write(address, steps, f"pulsing channel {channel} for {seconds} s", tries=1)
-        self.tell("pulse", channel, seconds)
+        self.may("pulse", channel, seconds)
+        with self.lock:
+            self._held.discard(channel)
+            self._write(address, steps, f"pulsing channel {channel} for {seconds} s", tries=1)
+            self.tell("pulse", channel, seconds)
 
     @Driver.check_active
     def open_all(self) -> None:
         """Release all coils with one command. Raises LinkLost, Refused."""
-        self._write(wire.ALL, wire.OFF, "opening all channels")
-        self.tell("open_all")
+        self.may("open_all")
+        with self.lock:
+            self._held.clear()
+            self._write(wire.ALL, wire.OFF, "opening all channels")
+            self.tell("open_all")
 
     @Driver.check_active
     def closed(self) -> tuple[bool, ...]:
@@ -165,6 +191,50 @@ class WaveshareRelayDriver(DeviceDriver):
                 f"{self._where}: {len(reply.bits)} states came for {wire.CHANNELS} channels; is it the board?"
             )
         return tuple(reply.bits)
+
+    # --- Beyond the role ----------------------------------------------------------------------------------------------
+
+    @Driver.check_active
+    def inputs(self) -> tuple[bool, ...]:
+        """Read the eight digital inputs of a sibling board that has them (Modbus RTU IO 8CH); true: its dry contact is closed.
+
+        Raises NotSupported by a board without inputs, LinkLost, Refused.
+        """
+        request = ReadDiscreteInputsRequest(0, address=0, count=wire.CHANNELS)
+        with self.lock:
+            try:
+                reply = self._ask(request, ReadDiscreteInputsResponse, "reading the inputs")
+            except Refused as no:
+                if no.code == ILLEGAL_FUNCTION:
+                    raise NotSupported(f"{self._where}: {self.model} has no digital inputs ({no})") from None
+                raise
+        if len(reply.bits) != wire.CHANNELS:
+            raise LinkLost(f"{self._where}: {len(reply.bits)} states came for {wire.CHANNELS} inputs; is it the board?")
+        return tuple(reply.bits)
+
+    @Driver.check_active
+    def hold(self, seconds: float) -> None:
+        """Have `close` hold a contact by the board's own timer from now on, `seconds` at a time: it opens by itself unless
+        `renew` is called before. 0: for good, as the role has it. Raises OutOfRange."""
+        try:
+            steps = wire.flash_steps(seconds) if seconds else 0
+        except ValueError as no:
+            raise OutOfRange(f"{self._where}: {no}") from None
+        with self.lock:
+            self._hold_s, self._hold_steps = seconds, steps
+
+    @Driver.check_active
+    def renew(self) -> None:
+        """Start the time of every contact held anew. Raises LinkLost, Refused."""
+        for channel in sorted(self._held):
+            with self.lock:
+                if channel in self._held:  # it may have been opened meanwhile
+                    self._hold(channel)
+
+    def _hold(self, channel: int) -> None:
+        what = f"holding channel {channel} closed for {self._hold_s:g} s"
+        self._write(wire.FLASH_ON + self._coil(channel), self._hold_steps, what)
+        self._held.add(channel)
 
     # --- The wire -----------------------------------------------------------------------------------------------------
 

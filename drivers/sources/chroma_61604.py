@@ -52,6 +52,7 @@ class Chroma61604Driver(ScpiDriver):
         self._within("voltage", voltage_v, 0.0, _HIGH_V, "V")
         self._within("frequency", frequency_hz, _LEAST_HZ, _MOST_HZ, "Hz")
         name = "LOW" if round(voltage_v, 1) <= _LOW_V else "HIGH"
+        self.may("set_output", voltage_v, frequency_hz)
         with self.lock:
             self._command(f":SOUR:VOLT:AC {voltage_v:.1f};:SOUR:VOLT:RANG {name};:SOUR:FREQ {frequency_hz:.2f}")
             self.tell("set_output", voltage_v, frequency_hz)
@@ -64,6 +65,7 @@ class Chroma61604Driver(ScpiDriver):
         """
         self._within("voltage limit", voltage_v, 0.0, _HIGH_V, "V")
         self._within("current limit", current_a, 0.01, _MOST_A, "A")  # 0 would switch the limit off
+        self.may("set_limits", voltage_v, current_a)
         with self.lock:
             self._command(f":SOUR:VOLT:LIM:AC {voltage_v:.1f};:SOUR:CURR:LIM {current_a:.2f}")
             self.tell("set_limits", voltage_v, current_a)
@@ -72,6 +74,7 @@ class Chroma61604Driver(ScpiDriver):
     def set_trip_delay(self, seconds: float) -> None:
         """Set for how long the current may be above its limit before it trips: 0 to 5 s, in steps of 0.5 s."""
         self._within("trip delay", seconds, 0.0, _LONGEST_DELAY_S, "s")
+        self.may("set_trip_delay", seconds)
         with self.lock:
             self._command(f":SOUR:CURR:DEL {seconds:.1f}")
             self.tell("set_trip_delay", seconds)
@@ -83,6 +86,7 @@ class Chroma61604Driver(ScpiDriver):
     @Driver.check_active
     def on(self) -> None:
         """Close the output relay. Refused while a protection is latched, and where one trips at once; the message names it."""
+        self.may("on")
         with self.lock:
             try:
                 self._command(":OUTP ON")
@@ -97,6 +101,7 @@ class Chroma61604Driver(ScpiDriver):
     @Driver.check_active
     def off(self) -> None:
         """Open the output relay."""
+        self.may("off")
         with self.lock:
             self._command(":OUTP OFF")
             self.tell("off")
@@ -129,6 +134,7 @@ class Chroma61604Driver(ScpiDriver):
     @Driver.check_active
     def clear_trips(self) -> None:
         """Release latched protections (`OUTP:PROT:CLE`); the output stays off."""
+        self.may("clear_trips")
         with self.lock:
             self._command(":OUTP:PROT:CLE")
             self.tell("clear_trips")
@@ -136,6 +142,7 @@ class Chroma61604Driver(ScpiDriver):
     @Driver.check_active
     def reset(self) -> None:
         """Reset the source (`*RST`): output off, 0 V, 60 Hz, no limits. Waits the 3 s that the manual asks for."""
+        self.may("reset")
         with self.lock:
             self._ready()
             self._write("*RST")

@@ -884,7 +884,9 @@ TELLTALES: dict[str, tuple[Callable[[Home], object], object, object]] = {
 
 
 def test_every_defect_of_the_meter_has_its_telltale() -> None:
-    assert set(TELLTALES) == {d.name for d in defects.CATALOGUE.values() if d.of == "ami-meter"}
+    of_meter = {d.name for d in defects.CATALOGUE.values() if d.of == "ami-meter"}
+    # What it passes to a display shows on the home area network: test_han.py.
+    assert set(TELLTALES) == {name for name in of_meter if not name.startswith("passes_")}
 
 
 @pytest.mark.parametrize("name", TELLTALES)

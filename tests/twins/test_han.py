@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,6 +14,7 @@ from drivers.roles import AtZero, DisplayCode, MessageCode, MeterMessage
 from drivers.wire.raven_xml import parse_balance
 from tests.conftest import LoopThread
 from twins.clock import SteppedClock
+from twins.defects import CATALOGUE
 from twins.meters.ami_meter import AmiMeter, AmiMeterOptions, build, default_site
 from twins.premises import han
 from twins.wiring import Site, Source, WiringError
@@ -121,7 +123,7 @@ def test_the_specifications_example_of_an_install_code() -> None:
 
 @pytest.mark.parametrize("code", ["", "83", "83fed3407a932b71", "83fed3407a9397", "00" * 30])
 def test_a_mistyped_install_code_is_refused(code: str) -> None:
-    with pytest.raises(ValueError, match="install code|CRC"):
+    with pytest.raises(ValueError, match=r"install code|CRC"):
         han.check_install_code(bytes.fromhex(code))
 
 
@@ -267,7 +269,7 @@ def test_demand_and_register_are_passed_on_when_an_interval_is_recorded(make: Ma
     assert [t for t, m in device.heard if isinstance(m, han.Summation)] == pytest.approx(at)
     assert [t for t, m in device.heard if isinstance(m, han.Demand)] == pytest.approx(at)
     wh = [m.delivered_wh for m in device.of(han.Summation)]
-    assert [b - a for a, b in zip(wh, wh[1:], strict=False)] == pytest.approx([300] * 3, abs=2)
+    assert [b - a for a, b in itertools.pairwise(wh)] == pytest.approx([300] * 3, abs=2)
 
 
 def test_all_of_it_is_passed_on_with_the_meters_own_display_off(make: Make) -> None:
@@ -276,7 +278,7 @@ def test_all_of_it_is_passed_on_with_the_meters_own_display_off(make: Make) -> N
     assert home.meter.display()
     home.loop.call(home.meter.press, "display")
     assert home.meter.display() == ()
-    assert not home.meter.config().display
+    assert not home.meter.config().display_on
     home.prepay()
     home.send(MessageCode.TEXT, 2, text="Hello")
     home.after(900)
@@ -375,7 +377,7 @@ def test_a_request_that_nobody_hears_is_told(make: Make) -> None:
     assert device.of(han.Summation)
 
 
-# --- Defects ----------------------------------------------------------------------------------------------------------------
+# --- Defects, each with its test here -------------------------------------------------------------------------------------
 
 
 def test_a_meter_that_passes_nothing(make: Make) -> None:
@@ -429,3 +431,14 @@ def test_a_meter_that_leaves_out_the_time_left(make: Make) -> None:
     told = parse_balance(device.texts()[0])
     assert told is not None
     assert (told.balance_cents, told.time_left, told.zero_at) == (2500, None, None)
+
+
+def test_no_defect_of_what_is_passed_was_forgotten() -> None:
+    tested = {
+        "passes_nothing_to_the_display",
+        "passes_nothing_with_own_display_off",
+        "passes_to_the_display_late",
+        "passes_no_usage_to_the_display",
+        "passes_balance_without_time_left",
+    }
+    assert tested == {name for name, d in CATALOGUE.items() if d.of == "ami-meter" and name.startswith("passes_")}

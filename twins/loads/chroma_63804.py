@@ -114,8 +114,8 @@ class Chroma63804:
         self._latched: set[str] = set()
         self._on = False
         self._identity = Identity("Chroma", "63804", options.serial, options.firmware)
-        self._gain_v, self._gain_a, self._gain_w = (
-            1 + options.gain_error_pct / 100 * noise.bounded(seed, name, q) for q in ("gain V", "gain A", "gain W")
+        self._gain_v, self._gain_a = (
+            1 + options.gain_error_pct / 100 * noise.bounded(seed, name, q) for q in ("gain V", "gain A")
         )
         self._drive()
         self._seen = self._node.state()
@@ -308,10 +308,10 @@ class Chroma63804:
         amperes_there = abs(state.currents[self._node.legs[0]]) if state.currents else 0.0
         volts = round(max(0.0, noisy(self._volts * self._gain_v, o.most_v, "V")), 2)
         amperes = round(max(0.0, noisy(amperes_there * self._gain_a, o.most_a, "A")), 3)
-        apparent = round(volts * amperes, 2)
-        watts = round(noisy(s.real * self._gain_w, o.power_w, "W"), 2)
-        watts = max(0.0, min(apparent, watts))
-        reactive = round(math.sqrt(max(0.0, apparent**2 - watts**2)), 2)
+        gain = self._gain_v * self._gain_a
+        watts = round(max(0.0, noisy(s.real * gain, o.power_w, "W")), 2)
+        reactive = abs(round(noisy(s.imag * gain, o.power_w, "var"), 2))
+        apparent = round(math.hypot(watts, reactive), 2)
         factor = round(watts / apparent, 3) if apparent else 0.0
         if 0 < factor < 1 and s.imag < 0:
             factor = -factor

@@ -18,6 +18,7 @@ from twins.meters.timekeeping import OwnClock
 
 _SWITCHING = (MessageCode.CONNECT, MessageCode.DISCONNECT, MessageCode.LIMIT, MessageCode.RESTORE)
 _LATE_S = 61.0
+_TEN_S = 10.0
 _MOST_IDS = 10_000
 
 
@@ -95,6 +96,8 @@ class Inbox:
         )
         if "executes_late" in self._defects and message.code in _SWITCHING:
             self._clock.call_later(_LATE_S, self._enqueue, message, arrived, malformed)
+        elif "commands_wait_ten_seconds" in self._defects and message.code in _SWITCHING:
+            self._clock.call_later(_TEN_S, self._enqueue, message, arrived, malformed)
         else:
             self._enqueue(message, arrived, malformed)
         self._changed()

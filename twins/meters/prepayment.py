@@ -91,7 +91,8 @@ class Prepayment:
         if code is MessageCode.BALANCE:
             if message.balance_cents is None:
                 return ReceiptStatus.MALFORMED
-            self._update(message)
+            if "refreshes_display_daily" not in self._defects or self._a_day_old():
+                self._update(message)
             return ReceiptStatus.PROCESSED
         if code in (MessageCode.CONNECT, MessageCode.DISCONNECT, MessageCode.LIMIT, MessageCode.RESTORE):
             return self._operate(message)
@@ -102,7 +103,8 @@ class Prepayment:
         if code is MessageCode.BILLING:
             if message.billing is None:
                 return ReceiptStatus.MALFORMED
-            self._convert(message.billing, code)
+            if not ("stays_prepaid" in self._defects and message.billing is Billing.REGULAR):
+                self._convert(message.billing, code)
             return ReceiptStatus.PROCESSED
         if code is MessageCode.TEXT:
             if message.text is None or len(message.text.encode(errors="replace")) > LONGEST_TEXT:
@@ -172,6 +174,11 @@ class Prepayment:
         if "leaves_service_off" not in self._defects:
             self._service.close(message.code)
         return ReceiptStatus.PROCESSED
+
+    def _a_day_old(self) -> bool:
+        """Whether the account was last updated a day ago, or never."""
+        last = self.account.updated_at
+        return last is None or self._own.now() - last >= timedelta(days=1)
 
     def _update(self, message: MeterMessage) -> None:
         old = self.account
@@ -259,7 +266,8 @@ class Prepayment:
         self._set_account(credit_wh=event.credit_wh, at_zero=event.at_zero, updated_at=self._own.now())
         self._convert(Billing.PREPAID, MessageCode.SCHEDULE)
         service.set_limit(None, MessageCode.SCHEDULE)
-        service.close(MessageCode.SCHEDULE)
+        if "sleeps_through_events" not in self._defects:
+            service.close(MessageCode.SCHEDULE)
 
     def _give_back(self) -> None:
         before, self._before = self._before, None

@@ -116,7 +116,7 @@ class Followed:
         """The role's reads, each with the fields that it fills."""
         return zip(self.table.reads, self.fields, strict=True)
 
-    @property
+    @functools.cached_property
     def by_key(self) -> dict[str, Field]:
         """The device's fields."""
         return {one.key: one for names in self.fields for one in names}

@@ -1,4 +1,4 @@
-"""What a client that doesn't keep up can cost: bounded queues for its subscriptions, and an end for a connection that is stuck.
+"""What clients can cost: bounded queues for one that does not keep up, an end for a connection that is stuck, no copies.
 
 asyncua bounds the queue of each monitored item, but not all of them together, lets the bound be lifted by ModifyMonitoredItems,
 does not tell what it dropped, and writes to a peer that never reads as long as there is memory. Overflow: OPC 10000-4, 7.7.1.
@@ -16,6 +16,7 @@ from typing import Any
 
 from asyncua import ua
 from asyncua.server.internal_subscription import InternalSubscription
+from asyncua.server.monitored_item_service import MonitoredItemData, MonitoredItemService, MonitoredItemValues
 from asyncua.server.subscription_service import SubscriptionService
 
 _log = logging.getLogger(__name__)
@@ -69,6 +70,24 @@ class BoundedSubscription(InternalSubscription):
         super()._pop_triggered_events(result)
 
 
+class _LastValues(MonitoredItemValues):
+    """The last two values of an item, as they are: asyncua copies each deeply, which costs as much as all the rest of a change."""
+
+    def set_current_datavalue(self, cur_val: ua.DataValue) -> None:
+        self.old_dvalue, self.current_dvalue = self.current_dvalue, cur_val
+
+
+class SharingItems(MonitoredItemService):
+    """Monitored items that share the values that are written. None is ever changed after it was written: a new one is."""
+
+    def _make_monitored_item_common(
+        self, params: ua.MonitoredItemCreateRequest
+    ) -> tuple[ua.MonitoredItemCreateResult, MonitoredItemData]:
+        result, item = super()._make_monitored_item_common(params)
+        item.mvalue = _LastValues()
+        return result, item
+
+
 class BoundedSubscriptions(SubscriptionService):
     """asyncua's service with bounded subscriptions, and a floor under the publishing interval."""
 
@@ -85,8 +104,10 @@ class BoundedSubscriptions(SubscriptionService):
             max(asked, LEAST_INTERVAL_MS) if math.isfinite(asked) else LEAST_INTERVAL_MS
         )
         result = await super().create_subscription(params, callback, session_id, request_callback)
-        # asyncua makes the subscription itself and takes no other class for it.
-        self.subscriptions[result.SubscriptionId].__class__ = BoundedSubscription
+        # asyncua makes these two itself and takes no other classes for them.
+        made = self.subscriptions[result.SubscriptionId]
+        made.__class__ = BoundedSubscription
+        made.monitored_item_srv.__class__ = SharingItems
         return result
 
 

@@ -11,11 +11,11 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from drivers.errors import OutOfRange
+from drivers.errors import NotSupported, OutOfRange
 from drivers.roles import Identity, Relay
 from drivers.wire import waveshare as wire
 from twins.clock import Clock, Timer
-from twins.faces.modbus import ILLEGAL_ADDRESS, ILLEGAL_VALUE, ModbusDevice, ModbusRefusal, rtu_face, tcp_face
+from twins.faces.modbus import ILLEGAL_ADDRESS, ILLEGAL_FUNCTION, ILLEGAL_VALUE, ModbusDevice, ModbusRefusal, rtu_face, tcp_face
 from twins.models import Model
 from twins.wiring import Contact, Load, Site, Source, Tap, single_phase
 
@@ -31,6 +31,9 @@ class WaveshareOptions(BaseModel):
 
     contacts: dict[_ChannelNumber, str] = {}
     """Channel to the site's contact that it switches; a channel without one switches nothing."""
+    inputs: dict[_ChannelNumber, str] = {}
+    """Of a sibling board with digital inputs (Modbus RTU IO 8CH): input to the site's dry contact; an input without one is
+    open. A board without any has no such function."""
     settle_s: float = Field(default=0.01, ge=0, allow_inf_nan=False)
     """From the coil to the contact, in seconds of bench time."""
     device_id: int = Field(default=1, ge=1, le=255)
@@ -76,6 +79,7 @@ class WaveshareRelay:
         self._settle_s = options.settle_s
         self._coils = [False] * wire.CHANNELS
         self._contacts: dict[int, Contact] = {wire.coil(ch): site.contact(c) for ch, c in options.contacts.items()}
+        self._inputs: dict[int, Contact] = {wire.coil(n): site.contact(c) for n, c in options.inputs.items()}
         self._flashes: dict[int, Timer] = {}
         self._settling: dict[int, Timer] = {}
         self._faults: set[str] = set()
@@ -117,6 +121,12 @@ class WaveshareRelay:
     def closed(self) -> tuple[bool, ...]:
         """The coils' states, which is all that the board knows of its contacts."""
         return tuple(self._coils)
+
+    def inputs(self) -> tuple[bool, ...]:
+        """The digital inputs; NotSupported by a board without any."""
+        if not self._inputs:
+            raise NotSupported(f"{self.name}: the board has no digital inputs")
+        return tuple(n in self._inputs and self._inputs[n].closed for n in range(wire.CHANNELS))
 
     def _coil(self, channel: int) -> int:
         try:
@@ -219,12 +229,19 @@ class WaveshareRelay:
 
     @property
     def buttons(self) -> tuple[str, ...]:
-        """The board has no buttons."""
-        return ()
+        """The dry contacts at the board's inputs, by their names in the site: a person opens and closes them (a door)."""
+        return tuple(contact.name for contact in self._inputs.values())
 
     def press(self, button: str) -> None:
-        """ValueError: the board has no buttons."""
-        raise ValueError(f"{self.name} has no button {button!r}; the board has none")
+        """Close the dry contact of that name, or open it where it is closed. ValueError where there is none."""
+        for contact in self._inputs.values():
+            if contact.name == button:
+                contact.set(not contact.closed)
+                self._tell()
+                return
+        raise ValueError(
+            f"{self.name} has no button {button!r}; the contacts at its inputs are {', '.join(self.buttons) or 'none'}"
+        )
 
 
 class BoardRegisters(ModbusDevice):
@@ -251,6 +268,16 @@ class BoardRegisters(ModbusDevice):
         if start + count > wire.CHANNELS:
             raise ModbusRefusal(ILLEGAL_ADDRESS)
         return self._board.closed()[start : start + count]
+
+    def read_discrete_inputs(self, start: int, count: int) -> Sequence[bool]:
+        """States of the inputs; an illegal address beyond the eighth, an illegal function on a board without any."""
+        try:
+            states = self._board.inputs()
+        except NotSupported:
+            raise ModbusRefusal(ILLEGAL_FUNCTION) from None
+        if start + count > wire.CHANNELS:
+            raise ModbusRefusal(ILLEGAL_ADDRESS)
+        return states[start : start + count]
 
     def write_coil(self, address: int, value: int) -> None:
         """On, off, toggle one coil or all; flash one."""

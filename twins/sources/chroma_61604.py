@@ -127,8 +127,8 @@ class Chroma61604:
         self._delay: Timer | None = None
         self._saved: dict[int, Settings] = dict.fromkeys(GROUPS, Settings())
         self._identity = Identity("Chroma ATE", "61604", options.serial, options.firmware)
-        self._gain_v, self._gain_a, self._gain_w = (
-            1 + options.gain_error_pct / 100 * noise.bounded(seed, name, q) for q in ("gain V", "gain A", "gain W")
+        self._gain_v, self._gain_a = (
+            1 + options.gain_error_pct / 100 * noise.bounded(seed, name, q) for q in ("gain V", "gain A")
         )
         self._gain_hz = 1 + options.frequency_error_pct / 100 * noise.bounded(seed, name, "gain Hz")
         self._started = clock.now()
@@ -366,10 +366,10 @@ class Chroma61604:
         s = state.power
         volts = round(max(0.0, noisy(abs(state.voltages[0]) * self._gain_v, top_v, "V")), 2)
         amperes = round(max(0.0, noisy(abs(state.currents[0]) * self._gain_a, top_a, "A")), 3)
-        apparent = round(volts * amperes, 2)
-        watts = round(noisy(s.real * self._gain_w, top_v * top_a, "W"), 2)
-        watts = max(-apparent, min(apparent, watts)) + 0.0
-        reactive = round(math.sqrt(max(0.0, apparent**2 - watts**2)), 2)
+        gain = self._gain_v * self._gain_a
+        watts = round(noisy(s.real * gain, top_v * top_a, "W"), 2)
+        reactive = abs(round(noisy(s.imag * gain, top_v * top_a, "var"), 2))
+        apparent = round(math.hypot(watts, reactive), 2)
         peak = round(math.sqrt(2) * amperes, 3)
         return Acquisition(
             voltage_v=volts,

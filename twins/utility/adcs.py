@@ -80,12 +80,16 @@ class _Line:
     timer: Timer | None = None
 
     def ready(self, now: datetime) -> _Pending | None:
-        """The most urgent message that may be sent now."""
-        return min(
-            (p for p in self.pending.values() if not p.accepted and p.not_before <= now),
-            key=lambda p: p.rank,
-            default=None,
-        )
+        """The most urgent message that may be sent now. One that waits to be asked again holds back those of its priority:
+        a later connect or balance must not be overtaken by an earlier one."""
+        held: set[int] = set()
+        for pending in sorted((p for p in self.pending.values() if not p.accepted), key=lambda p: p.rank):
+            if pending.message.priority in held:
+                continue
+            if pending.not_before <= now:
+                return pending
+            held.add(pending.message.priority)
+        return None
 
 
 class Adcs:
@@ -125,7 +129,7 @@ class Adcs:
                         MessageRow.meter_id == meter_id, MessageRow.state.in_([State.QUEUED, State.ACCEPTED])
                     )
                 ).all()
-                period = timedelta(seconds=self._config.collection_period_s)
+                period = self._collection_period
                 line = _Line(
                     meter_id=meter_id,
                     meter=meter,
@@ -197,7 +201,7 @@ class Adcs:
                 )
             )
         if not ("ignores_test_requests" in self._defects and request.code is MessageCode.TEST):
-            line.pending[message_id] = _Pending(message, not_before=self._earliest(message, now))
+            line.pending[message_id] = _Pending(message, not_before=self._earliest(line, message, now))
             line.wake.set()
         return message_id
 
@@ -327,7 +331,7 @@ class Adcs:
             return
         line.asked = [event for event in line.asked if event not in asked]
         while line.collect_at <= began:
-            line.collect_at += timedelta(seconds=self._config.collection_period_s)
+            line.collect_at += self._collection_period
         self._keep(line, collected_at=began)
         for event in asked:
             event.set()
@@ -437,7 +441,15 @@ class Adcs:
         priority = self._config.priorities[request.code] if request.priority is None else request.priority
         return MeterMessage(message_id=message_id, code=request.code, issued_at=now, priority=priority, **fields)
 
-    def _earliest(self, message: MeterMessage, now: datetime) -> datetime:
+    @property
+    def _collection_period(self) -> timedelta:
+        if "collects_every_other_day" in self._defects:
+            return timedelta(hours=48)
+        return timedelta(seconds=self._config.collection_period_s)
+
+    def _earliest(self, line: _Line, message: MeterMessage, now: datetime) -> datetime:
+        if "schedules_wait_for_collection" in self._defects and message.code is MessageCode.SCHEDULE:
+            return line.collect_at
         if "holds_commands_a_minute" in self._defects and message.code in _SERVICE:
             return now + timedelta(seconds=_HELD_S)
         return now

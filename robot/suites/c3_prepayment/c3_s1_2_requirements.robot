@@ -15,6 +15,10 @@ The Meter Displays The Prepayment Account
     The Customer Has Prepaid    4200
     Display Shows Balance Energy Time Left And Update
 
+The Display Is Refreshed Every Interval
+    [Tags]    C3-FR-02
+    Display Follows Each Refresh    3
+
 The Meter Logs Messages With Its Own Time And Their Code
     [Tags]    C3-FR-05
     The Meters Clock Is Ahead By    90 seconds
@@ -102,3 +106,25 @@ The Balance Is Replenished By Payments Never At The Meter
 A Minimum Payment Applies
     [Tags]    C3-BR-02
     Payments Below The Minimum Are Refused
+
+The Meter Serves Prepaid And Regular Billing
+    [Tags]    C3-FR-27
+    The Head End Sends    CONNECT
+    Meter Converts To    prepaid
+    Meter Converts To    regular
+    Meter Converts To    prepaid
+
+The ADCS Sends Schedules On Demand
+    [Tags]    C3-FR-30
+    ADCS Sends A Schedule On Demand    ${AT ONCE}
+
+The Meter Processes Commands At Once Or By Schedule
+    [Tags]    C3-NFR-03
+    Command Is Processed At Once    CONNECT    ${AT ONCE}
+    Command Is Processed At Once    DISCONNECT    ${AT ONCE}
+    Scheduled Event Runs From Start To End    30 seconds    30 seconds    ${AT ONCE}
+
+# The last one: a day passes, and events that other tests have scheduled come near.
+The ADCS Collects Interval Data Daily
+    [Tags]    C3-FR-20
+    ADCS Collects Intervals Daily
