@@ -4,15 +4,18 @@ VENV := .venv
 BIN := $(VENV)/bin
 export UV_PROJECT_ENVIRONMENT := $(VENV)
 
-.PHONY: certify test lint bench trace defects lock clean setup apt node-client
+.PHONY: certify certify-wall test lint bench trace defects lock clean setup apt node-client
 .DEFAULT_GOAL := help
 
 .PHONY: help
 help: ## Show what can be made
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
 
 certify: $(VENV)/.ready ## Run the suites on the twin bench and judge
 	$(BIN)/twinbench certify --bench inventory/benches/twin.yaml
+
+certify-wall: $(VENV)/.ready ## The same on real time, against twins in a process of their own as if they were hardware
+	$(BIN)/python -m bench.wall inventory/benches/twin.yaml inventory/benches/lab-example.yaml
 
 test: $(VENV)/.ready apt node-client ## Run all tests
 	$(BIN)/pytest
@@ -54,7 +57,7 @@ $(VENV)/.ready: requirements/dev.txt pyproject.toml | $(filter .uv/bin/uv,$(UV))
 	@touch $@
 
 # Tests drive the twins with clients that aren't ours, too: mbpoll and sigrok-cli are two.
-CLIENTS := mbpoll sigrok-cli
+CLIENTS := mbpoll sigrok-cli socat
 apt:
 	@for client in $(CLIENTS); do command -v $$client >/dev/null || missing=1; done; test -z "$$missing" || if [ "$$(id -u)" = 0 ]; then \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(CLIENTS) >/dev/null; \

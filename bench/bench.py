@@ -26,9 +26,10 @@ from bench.data import BadInput
 from bench.evidence.record import Record
 from bench.inventory import DeviceConfig, Inventory
 from bench.loop import LoopThread
+from bench.safety import Safety, safe_order
 from bench.strategy import SiteStrategy
 from drivers.device import DeviceDriver
-from drivers.errors import DeviceError, LinkLost
+from drivers.errors import DeviceError, LinkLost, Refused
 from drivers.links import Link
 from drivers.roles import Identity
 from twins import defects as seeded
@@ -96,6 +97,8 @@ class Bench:
         self.stand_ins: dict[str, models.Behaviour] = {}
         self.taken: list[tuple[datetime, str, str, tuple[Any, ...]]] = []
         """Commands that devices have taken: bench time, device, the role's method, its arguments."""
+        self.deviations: list[dict[str, Any]] = []
+        """Devices that left their models by more than the bench file states: the first reading each time."""
         self.place: AcquiredPlace | None = None
         self.drivers: dict[str, DeviceDriver] = {}
         self.links: dict[str, str] = {}
@@ -125,14 +128,13 @@ class Bench:
     def _up(self, mirror: bool) -> None:
         self.serve_twins()
         self.bind_drivers()
-        for name in self.drivers:
-            try:
-                self.reach(name)
-            except DeviceError as no:
-                raise BenchError(f"{name} cannot be reached: {no}") from no
         self.keep_safe()
+        self._begin_safely()
         self._utility()
         try:
+            self.safety.confirm()
+            if not self.clock.stepped:
+                self.safety.watch()
             self.strategy.transition("provisioned")
             for name, driver in self.drivers.items():
                 self.identities[name] = self._identify(name, driver)
@@ -141,8 +143,27 @@ class Bench:
         if mirror:
             self._mirror()
 
+    def _begin_safely(self) -> None:
+        """Reach every device, those with outputs first, and switch each off at once: an earlier run may have been killed.
+
+        What cannot be reached keeps none of the others from being switched off.
+        """
+        troubles = []
+        for name in safe_order({name: device.role for name, device in self.config.devices.items()}):
+            try:
+                self.reach(name)
+            except DeviceError as no:
+                troubles.append(f"{name} cannot be reached: {no}")
+                continue
+            try:
+                self.safety.make_one_safe(name)
+            except DeviceError as no:
+                troubles.append(f"{name} cannot be switched off: {no}")
+        if troubles:
+            raise BenchError("; ".join(troubles))
+
     def serve_twins(self) -> None:
-        """First piece of coming up: the loop, the twins on their wires, and the shadows. `down()` undoes it, as all that follows."""
+        """First piece of coming up: the loop, the twins on their wires, and the shadows. `down()` undoes every piece."""
         self.loop = LoopThread()
         self._undo.append(("the loop", self.loop.close))
         self.loop.call(self._build)
@@ -217,12 +238,19 @@ class Bench:
             raise BadInput(
                 f"{self.inventory.path}: targets.{self.config.target}.drivers: needs a SiteStrategy ({no})"
             ) from None
+        # labgrid activates no strategy, and so would never tell one to let go.
+        self._undo.append(("the hold on the contacts", self.strategy.on_deactivate))
         self.strategy.now = self.clock.now
         self.strategy.let_pass = self.advance
+        if self.clock.stepped:
+            self.strategy.hold_s = 0.0
+        self.safety = Safety(self.config.safety, self.config.devices, self.drivers, self.shadow_site)
 
     def reach(self, name: str) -> None:
         """Third piece, one device at a time: open its link. LinkLost where nobody or somebody else is there."""
         self.target.activate(self.drivers[name])
+        if self.drivers[name] is self.strategy.relay:
+            self.strategy.hold()
 
     def keep_safe(self) -> None:
         """From now on `down()` makes the outputs safe, first of all. Wanted before anything is switched."""
@@ -243,10 +271,21 @@ class Bench:
             self.place.let_go()
         if self.mirror is not None:
             self.loop.call(self.mirror.hush)
+        self.safety.unwatch()
         # No time passes from here on: the utility would go on sending to a meter that has no power.
         self.strategy.let_pass = lambda seconds: None
+        troubles = self.safety.make_safe()
         self.strategy.status = type(self.strategy.status).UNKNOWN
-        self.strategy.transition("off")
+        try:
+            self.strategy.transition("off")
+        except DeviceError as no:
+            troubles.append(str(no))
+        if troubles:
+            held = self.strategy.held is not None
+            raise BenchError(
+                "; ".join(troubles)
+                + (f"; contacts open by themselves within {self.strategy.hold_s:g} s" if held else "")
+            )
 
     def _shadow(self, name: str, command: str, args: tuple[Any, ...]) -> None:
         """Give the shadow the command that its device has just taken (called on the driver's thread)."""
@@ -306,13 +345,21 @@ class Bench:
         run = RunInfo(self.record.path.name if self.record is not None else self.name, self.seed, "running")
         # It logs what it refuses as its own errors; who was refused has been told.
         logging.getLogger("asyncua").setLevel(logging.CRITICAL)
-        self.mirror = self.loop.call(Mirror, self.clock, devices, self.config.mirror, run=run)
+        self.mirror = self.loop.call(
+            Mirror, self.clock, devices, self.config.mirror, run=run, on_deviation=self._deviated
+        )
         self._mirror_stopping = None
         self._undo.append(("the mirror", self._mirror_stopped))
         try:
             self.mirror_url = self.loop.run(self.mirror.start())
         except MirrorError as no:
             raise BenchError(f"bench {self.name!r}: the mirror cannot start: {no}") from no
+
+    def _deviated(self, device: str, field: str, measured: Any, modelled: Any, limit: float, at: datetime) -> None:
+        """A device has left its model: the first reading that did."""
+        self.deviations.append(
+            {"at": at, "device": device, "field": field, "measured": measured, "modelled": modelled, "limit": limit}
+        )
 
     def down(self) -> None:
         """Take the bench down: outputs safe first. Each step is tried whatever became of the others.
@@ -364,25 +411,45 @@ class Bench:
         return self.clock.now()
 
     def advance(self, seconds: float) -> None:
-        """Let bench time pass (on a wall clock: wait). LinkLost where the place of the bench is lost meanwhile."""
-        if self.place is None:
-            self.loop.run(self.clock.advance(seconds))
-        else:
+        """Let bench time pass (on a wall clock: wait). LinkLost where the place of the bench or its hold on the relays is lost
+        meanwhile, Refused where its door is opened."""
+        if self._watched:
             self.wait_until(lambda: False, seconds)
+        else:
+            self.loop.run(self.clock.advance(seconds))
 
     def wait_until(self, enough: Callable[[], bool], seconds: float) -> bool:
         """Let bench time pass until `enough()` (asked on the loop) is true, at most `seconds`; returns whether it was.
 
-        LinkLost where the place of the bench is lost meanwhile.
+        Raises as `advance` does.
         """
         until = datetime.fromtimestamp(self.clock.now().timestamp() + seconds, self.clock.now().tzinfo)
-        place = self.place
-        if place is None:
+        if not self._watched:
             return self.loop.run(self.clock.run_until(until, enough))
-        found = self.loop.run(self.clock.run_until(until, lambda: place.lost is not None or enough()))
-        if place.lost is not None:
-            raise LinkLost(place.lost)
+        self._end_if_stopped(look=self.clock.stepped)
+        found = self.loop.run(self.clock.run_until(until, lambda: self._stopped() is not None or enough()))
+        self._end_if_stopped(look=self.clock.stepped)
         return found
+
+    @property
+    def _watched(self) -> bool:
+        """Whether anything may stop a run from outside."""
+        return self.place is not None or self.strategy.held is not None or self.config.safety.door is not None
+
+    def _stopped(self) -> DeviceError | None:
+        """What has stopped the run from outside."""
+        if self.place is not None and self.place.lost is not None:
+            return LinkLost(self.place.lost)
+        if self.strategy.held is not None and self.strategy.held.lost is not None:
+            return LinkLost(self.strategy.held.lost)
+        return Refused(self.safety.alarm) if self.safety.alarm is not None else None
+
+    def _end_if_stopped(self, look: bool) -> None:
+        if look:  # on real time the door has a watch of its own
+            self.safety.look()
+        stopped = self._stopped()
+        if stopped is not None:
+            raise stopped
 
     def call(self, fn: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """Run a function on the loop between two steps of the clock: for asking and telling the utility's systems."""

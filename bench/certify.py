@@ -48,6 +48,11 @@ class RunningBench(Protocol):
         """The devices on the bench, for the record."""
         ...
 
+    @property
+    def deviations(self) -> list[dict[str, Any]]:
+        """Devices that left their models: the first reading each time."""
+        ...
+
     def shortened(self) -> list[dict[str, Any]]:
         """Parameters that the bench has made shorter than the supplier states: name, used, stated."""
         ...
@@ -139,6 +144,7 @@ class Result:
     tests: tuple[TestVerdict, ...] = ()
     problems: list[str] = field(default_factory=list)
     shortened: list[dict[str, Any]] = field(default_factory=list)
+    deviations: list[dict[str, Any]] = field(default_factory=list)
     digest: str = ""
 
     @property
@@ -316,6 +322,8 @@ def certify(
                 listener = Listener(judge, shown)
                 with in_session(Session(bench, judge, record, seed, tuple(defects))):
                     interrupted = not _robot(suites, tags, record.path, listener, result.problems)
+                result.deviations = list(bench.deviations)
+                record.write_json("deviations.json", result.deviations)
         except BadInput:
             record.discard()
             raise

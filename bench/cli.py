@@ -23,6 +23,8 @@ app = typer.Typer(
 DEFAULT_BENCH = Path("inventory/benches/twin.yaml")
 BAD_INPUT = 4
 INTERRUPTED = 130
+CLOCK_LIMIT_S = 30.0
+"""Provisioning sets a meter's clock before every run: more than this tells of a clock that was lost."""
 
 BenchFile = Annotated[Path, typer.Option("--bench", metavar="FILE", help="Bench file (a labgrid environment file).")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
@@ -91,6 +93,11 @@ def certify(
         _show(result)
         for problem in result.problems:
             print(f"problem: {problem}")
+        for one in result.deviations:
+            print(
+                f"left its model: {one['device']} {one['field']} {one['measured']} instead of {one['modelled']} "
+                f"± {one['limit']} at {one['at']:%H:%M:%S}"
+            )
         for one in result.shortened:
             print(f"shortened: {one['name']} {one['used']} instead of {one['stated']}")
         print(f"record: {result.record} (SHA-256 of its manifest {result.digest})")
@@ -200,7 +207,7 @@ def doctor(
     seed: Seed = None,
     clock_limit: Annotated[
         float, typer.Option("--clock-limit", metavar="S", min=0, help="By how many seconds a meter's clock may be off.")
-    ] = 30.0,
+    ] = CLOCK_LIMIT_S,
     as_json: Json = False,
 ) -> None:
     """Look a bench over: links, identities, calibration, clocks, wiring. Exit: 0 all well, 1 something found, 4 bad input."""

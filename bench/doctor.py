@@ -15,20 +15,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from labgrid.strategy import StrategyError
 from rich.table import Table
 
 from bench import inventory
 from bench.bench import Bench
 from bench.judge import uncertainty
-from drivers.errors import DeviceError
+from drivers.errors import DeviceError, LinkLost
 from drivers.links import Link, ModbusRtuLine, ModbusTcpLink, VisaLink
 from drivers.roles import Identity, MeterReading, PowerReading, ServiceStatus, Switch
 from drivers.wire import meter_profile
 
 T = TypeVar("T")
-
-CLOCK_LIMIT_S = 30.0
-"""By how much a meter's clock may be off before it is said. Provisioning sets it, so this tells of a clock that was lost."""
 
 _SHARE = 0.1
 """How far a value may be from its prediction and still show that the wiring is right: mains are within ±10 %."""
@@ -92,7 +90,9 @@ class Report:
 
     def _summary(self) -> str:
         found = len(self.findings)
-        return f"{found} of {len(self.checks)} checks found something" if found else f"{len(self.checks)} checks, all well"
+        return (
+            f"{found} of {len(self.checks)} checks found something" if found else f"{len(self.checks)} checks, all well"
+        )
 
 
 def doctor(
@@ -100,11 +100,11 @@ def doctor(
     *,
     links: Mapping[str, str] | None = None,
     seed: int | None = None,
-    clock_limit_s: float = CLOCK_LIMIT_S,
+    clock_limit_s: float,
     say: Callable[[str], None] = lambda text: None,
 ) -> Report:
-    """Look a bench over. `say` is told what is being done. BadInput where the file is wrong; BenchError where the bench
-    itself (a twin's face, a labgrid place) cannot be had."""
+    """Look a bench over. A meter's clock may be off by `clock_limit_s`; `say` is told what is being done. BadInput where the
+    file is wrong; BenchError where the bench itself (a twin's face, a labgrid place) cannot be had."""
     bench = Bench(inventory.load(bench_file, links), seed=seed)
     try:
         bench.serve_twins()
@@ -116,7 +116,7 @@ def doctor(
 def examine(
     bench: Bench,
     *,
-    clock_limit_s: float = CLOCK_LIMIT_S,
+    clock_limit_s: float,
     instruments: Path = uncertainty.DIRECTORY,
     say: Callable[[str], None] = lambda text: None,
 ) -> Report:
@@ -141,12 +141,15 @@ class _Stop(Exception):
 class _Examination:
     """One round over a bench. Relay, meter and analyzer are those of its strategy; other devices are asked who they are."""
 
-    def __init__(
-        self, bench: Bench, clock_limit_s: float, instruments: Path, say: Callable[[str], None]
-    ) -> None:
+    def __init__(self, bench: Bench, clock_limit_s: float, instruments: Path, say: Callable[[str], None]) -> None:
         self._bench = bench
         self._clock_limit_s = clock_limit_s
-        self._instruments = instruments
+        self._directory = instruments
+        self._instruments = {
+            name: uncertainty.load(device.model, instruments)
+            for name, device in bench.config.devices.items()
+            if (instruments / f"{device.model}.yaml").exists()
+        }
         self._say = say
         self._report = Report(bench.name)
         self._answers: set[str] = set()
@@ -158,6 +161,7 @@ class _Examination:
         bench.bind_drivers()
         strategy = bench.strategy
         self._relay, self._meter, self._analyzer = (d.name for d in (strategy.relay, strategy.meter, strategy.analyzer))
+        self._source, self._draws = (d and d.name for d in (strategy.source, strategy.load))
         self._supply, self._load = strategy.supply_channel, strategy.load_channel
         self._say("looking at links and identities")
         self._ports()
@@ -168,7 +172,9 @@ class _Examination:
         self._say("looking at the wiring")
         if self._may_switch():
             bench.keep_safe()
-            with self._contacts_open_again():
+            if not bench.clock.stepped:
+                bench.safety.watch()
+            with self._off_again():
                 self._wiring()
         return self._report
 
@@ -211,9 +217,8 @@ class _Examination:
     def _calibration(self) -> None:
         today = self._bench.now.date()
         for name, device in self._bench.config.devices.items():
-            path = self._instruments / f"{device.model}.yaml"
-            if path.exists():
-                instrument = uncertainty.load(device.model, self._instruments)
+            if name in self._instruments:
+                instrument = self._instruments[name]
                 doubt = instrument.doubt(today)
                 self._note(
                     "calibration",
@@ -221,10 +226,10 @@ class _Examination:
                     doubt is None,
                     doubt or f"{instrument.asset.id}, due {instrument.asset.due}",
                     f"covers {today}",
-                    f"have it calibrated, then put the new dates into {path.name} of inventory/instruments",
+                    f"have it calibrated, then put the new dates into {self._directory / device.model}.yaml",
                 )
             elif device.role == "PowerAnalyzer":
-                remedy = f"write inventory/instruments/{path.name}, with its accuracy and calibration"
+                remedy = f"write {self._directory / device.model}.yaml, with its accuracy and calibration"
                 self._note("calibration", name, False, f"no data of a {device.model}", f"covers {today}", remedy)
 
     def _meet(self, name: str) -> bool:
@@ -235,7 +240,7 @@ class _Examination:
         try:
             bench.reach(name)
             identity: Identity = driver.identify()
-        except DeviceError as no:
+        except (DeviceError, StrategyError) as no:
             self._lost(name, no)
             return False
         self._answers.add(name)
@@ -243,7 +248,7 @@ class _Examination:
         self._compare(name, identity)
         return True
 
-    def _lost(self, name: str, no: DeviceError) -> None:
+    def _lost(self, name: str, no: Exception) -> None:
         self._answers.discard(name)
         said, _, remedy = str(no).rpartition("; ")
         self._note("link", name, False, said or str(no), "an answer", remedy if said else "check power, cable, address")
@@ -251,7 +256,7 @@ class _Examination:
     def _compare(self, name: str, identity: Identity) -> None:
         device = self._bench.config.devices[name]
         wanted = device.identity.model_dump(exclude_none=True)
-        serial = self._serial_calibrated(name)
+        serial = self._instruments[name].asset.serial if name in self._instruments else None
         found = {key: getattr(identity, key) for key in _UNDOUBTED}
         wrong = [key for key in _UNDOUBTED if key in wanted and wanted[key] != found[key]]
         if wrong:
@@ -272,7 +277,7 @@ class _Examination:
                 serial == identity.serial,
                 f"serial {identity.serial}",
                 f"serial {serial}",
-                f"the certificate in inventory/instruments/{device.model}.yaml is another unit's: put in this one's",
+                f"the certificate in {self._directory / device.model}.yaml is another unit's: put in this one's",
             )
         self._note(
             "firmware",
@@ -283,22 +288,18 @@ class _Examination:
             f"update the device, or mend twinbench.devices.{name}.identity.firmware",
         )
 
-    def _serial_calibrated(self, name: str) -> str | None:
-        model = self._bench.config.devices[name].model
-        if not (self._instruments / f"{model}.yaml").exists():
-            return None
-        return uncertainty.load(model, self._instruments).asset.serial
-
     def _may_switch(self) -> bool:
-        for reason, devices, remedy in (
-            ("not who it should be", self._strangers, "mend what is said of identities first"),
-            ("without an answer", {self._relay} - self._answers, "mend what is said of its link first"),
-        ):
-            if devices:
-                who = ", ".join(sorted(devices))
-                self._note("wiring", self._relay, False, f"nothing switched: {who} is {reason}", "looked over", remedy)
-                return False
-        return True
+        if self._strangers:
+            self._switch_no_more(f"{', '.join(sorted(self._strangers))} is not who it should be")
+            return False
+        silent = {name for name in (self._relay, self._source) if name is not None} - self._answers
+        if silent:
+            self._switch_no_more(f"without an answer of {', '.join(sorted(silent))} nothing is switched")
+        return not silent
+
+    def _switch_no_more(self, why: str) -> None:
+        remedy = "mend what is said of links and identities, then look again"
+        self._note("wiring", self._relay, False, f"not looked over: {why}", "looked over", remedy)
 
     # --- The meter, once it has power --------------------------------------------------------------------------------
 
@@ -342,99 +343,148 @@ class _Examination:
         except DeviceError as no:
             self._lost(self._meter, no)
         if self._meter in self._strangers:
-            self._may_switch()
+            self._switch_no_more(f"{self._meter} is not who it should be")
             raise _Stop
 
     # --- Wiring ------------------------------------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def _contacts_open_again(self) -> Iterator[None]:
-        """Open every contact when the block ends, and see that they are. However it ends, `Bench.down()` does it, too."""
+    def _off_again(self) -> Iterator[None]:
+        """Switch all off when the block ends, and see that it is. However it ends, `Bench.down()` does it, too."""
         try:
             yield
         finally:
-            relay: Any = self._bench.drivers[self._relay]
+            # As before a run: each is tried whatever became of the others.
+            on = [said for off in (self._source_off, self._contacts_open, self._load_off) for said in off()]
             remedy = "take the supply away by hand"
-            try:
-                relay.open_all()
-                self._settle()
-                closed = [str(n) for n, c in enumerate(relay.closed(), 1) if c]
-                found = f"channels closed: {', '.join(closed)}" if closed else "every contact open"
-                self._note("outputs", self._relay, not closed, found, "every contact open", remedy)
-            except DeviceError as no:
-                self._note("outputs", self._relay, False, f"not known: {no}", "every contact open", remedy)
+            self._note("outputs", self._relay, not on, "; ".join(on) or "every output off", "every output off", remedy)
 
-    def _wiring(self) -> None:
+    def _source_off(self) -> Iterator[str]:
+        yield from self._switched_off(self._source)
+
+    def _load_off(self) -> Iterator[str]:
+        yield from self._switched_off(self._draws)
+
+    def _switched_off(self, name: str | None) -> Iterator[str]:
+        if name is None or name not in self._answers:
+            return
+        driver: Any = self._bench.drivers[name]
+        try:
+            driver.off()
+            if driver.is_on():
+                yield f"{name} is on"
+        except DeviceError as no:
+            yield f"{name} not known: {no}"
+
+    def _contacts_open(self) -> Iterator[str]:
         relay: Any = self._bench.drivers[self._relay]
-        meter: Any = self._bench.drivers[self._meter]
-        before = len(self._report.findings)
         try:
             relay.open_all()
-            self._set_ranges()
-            self._settle()
-            self._look("every contact open", meter=False)
-            self._energise()
-            if self._meter in self._answers:
-                self._switch(meter.disconnect)
-            self._settle()
-            self._look(f"supply (channel {self._supply}) closed, service off")
-            if self._meter in self._answers:
-                self._switch(meter.connect)
+            with contextlib.suppress(DeviceError):  # whatever has stopped the bench, what is closed can be read
                 self._settle()
-                self._look("service on")
-            relay.close(self._load)
-            self._settle()
-            self._look(f"load (channel {self._load}) closed, service on" if self._meter in self._answers else "load closed")
-            relay.open(self._supply)
-            self._settle()
-            self._look(f"supply (channel {self._supply}) open again", meter=False)
-            if self._meter in self._answers:
-                relay.close(self._supply)
-                self._settle()
-                self._switch(meter.disconnect)
-                self._settle()
-                self._look("service off, load closed")
+            closed = [str(n) for n, is_closed in enumerate(relay.closed(), 1) if is_closed]
+            if closed:
+                yield f"{self._relay} has channels closed: {', '.join(closed)}"
+        except DeviceError as no:
+            yield f"{self._relay} not known: {no}"
+
+    def _wiring(self) -> None:
+        before = len(self._report.findings)
+        try:
+            self._steps()
         except _Stop:
             return
-        except DeviceError as no:
+        except LinkLost as no:
             self._lost(self._relay, no)
             return
-        whole = self._answers >= {self._meter, self._analyzer}
-        if len(self._report.findings) == before:
-            self._note("wiring", self._relay, True, "every step as predicted", "current and voltage where they should be")
-        elif not whole:
-            silent = ", ".join(sorted({self._meter, self._analyzer} - self._answers))
+        except DeviceError as no:
+            self._refused(self._relay, no)
+            return
+        asked = {name for name in (self._meter, self._analyzer, self._draws) if name is not None}
+        silent = ", ".join(sorted(asked - self._answers))
+        if silent:
+            self._switch_no_more(f"{silent} could not be asked at each step")
+        elif len(self._report.findings) == before:
             self._note(
-                "wiring",
-                self._relay,
-                False,
-                f"looked over in part, without {silent}",
-                "looked over",
-                "mend what is said of links, then look again",
+                "wiring", self._relay, True, "every step as predicted", "current and voltage where they should be"
             )
+
+    def _steps(self) -> None:
+        """Switch one thing at a time, and look. DeviceError is the relay's."""
+        relay: Any = self._bench.drivers[self._relay]
+        meter: Any = self._bench.drivers[self._meter]
+        strategy = self._bench.strategy
+        relay.open_all()
+        self._command(self._analyzer, self._set_ranges)
+        self._command(self._draws, strategy.power_load)
+        if self._source is not None and not self._command(self._source, strategy.power_source):
+            raise _Stop
+        self._settle()
+        self._look("every contact open", meter=False)
+        self._energise()
+        self._switch(meter.disconnect)
+        self._settle()
+        self._look(f"supply (channel {self._supply}) closed, service off")
+        if self._switch(meter.connect):
+            self._settle()
+            self._look("service on")
+        relay.close(self._load)
+        self._settle()
+        self._look(f"load (channel {self._load}) closed")
+        self._says_something()
+        relay.open(self._supply)
+        self._settle()
+        self._look(f"supply (channel {self._supply}) open again", meter=False)
+        if self._meter in self._answers:
+            relay.close(self._supply)
+            self._settle()
+            self._switch(meter.disconnect)
+            self._settle()
+            self._look("service off again")
 
     def _settle(self) -> None:
         """Let contacts settle and the analyzer see it."""
-        period_s = 0.0
-        path = self._instruments / f"{self._bench.config.devices[self._analyzer].model}.yaml"
-        if path.exists():
-            period_s = uncertainty.load(path.stem, self._instruments).update_period_s
+        period_s = self._instruments[self._analyzer].update_period_s if self._analyzer in self._instruments else 0.0
         self._bench.advance(max(self._bench.strategy.settle_s, 2 * period_s))
 
     def _set_ranges(self) -> None:
-        if self._analyzer in self._answers:
-            analyzer: Any = self._bench.drivers[self._analyzer]
-            strategy = self._bench.strategy
-            try:
-                analyzer.set_ranges(strategy.voltage_range_v, strategy.current_range_a)
-            except DeviceError as no:
-                self._lost(self._analyzer, no)
+        analyzer: Any = self._bench.drivers[self._analyzer]
+        analyzer.set_ranges(self._bench.strategy.voltage_range_v, self._bench.strategy.current_range_a)
 
-    def _switch(self, command: Callable[[], None]) -> None:
+    def _command(self, name: str | None, command: Callable[[], object]) -> bool:
+        """Give a device that answers a command. False where it did not take it, which is said."""
+        if name is None or name not in self._answers:
+            return False
         try:
             command()
+        except LinkLost as no:
+            self._lost(name, no)
+            return False
         except DeviceError as no:
-            self._lost(self._meter, no)
+            self._refused(name, no)
+            return False
+        return True
+
+    def _refused(self, name: str, no: DeviceError) -> None:
+        said, _, remedy = str(no).rpartition("; ")
+        self._find(name, said or str(no), "the command taken", remedy if said else f"see what keeps {name} from it")
+
+    def _switch(self, command: Callable[[], None]) -> bool:
+        """Have the meter close or open its service switch, where it has one. False where it did not take the command."""
+        if self._bench.predicted(self._meter).service().switch is Switch.NONE:
+            return self._meter in self._answers
+        return self._command(self._meter, command)
+
+    def _says_something(self) -> None:
+        """See that current should have flown at all: what predicts nothing finds nothing."""
+        whole = {self._meter, self._analyzer, self._draws} <= {*self._answers, None}
+        if whole and not self._bench.predicted(self._analyzer).read().current_a > _NOTHING["A"]:
+            self._find(
+                "load",
+                "by the bench file's wiring no current flows with every contact closed",
+                "a current that shows the wiring",
+                "give the load in the bench file's `wiring` what it really draws, and a source that feeds it",
+            )
 
     def _energise(self) -> None:
         """Close the supply and meet the meter. Where it stays dark, see whether the load's channel brings it up."""
@@ -473,7 +523,15 @@ class _Examination:
         relay.close(self._supply)
 
     def _look(self, step: str, *, meter: bool = True) -> None:
-        """Hold what is seen after a step against what the models show."""
+        """Hold what is seen after a step against what the models show; _Stop where the source has tripped."""
+        if self._source is not None:
+            source: Any = self._bench.drivers[self._source]
+            tripped: list[str] = []
+            self._command(self._source, lambda: tripped.extend(source.trips()))
+            if tripped:
+                remedy = "see what draws too much or shorts, then clear the trip"
+                self._find(self._source, f"{step}: tripped: {', '.join(tripped)}", "no trip", remedy)
+                raise _Stop
         found = self._sight(self._bench.drivers.__getitem__, meter, asked=True)
         expected = self._sight(self._bench.predicted, meter, asked=False)
         self._diagnose(step, found, expected)
@@ -511,7 +569,9 @@ class _Examination:
                 return
             self._diagnose_meter(step, found.meter, found.service, expected.meter, expected.service)
         if found.analyzer is not None and expected.analyzer is not None:
-            self._diagnose_analyzer(step, found.analyzer, found.service, found.meter, expected.analyzer, expected.closed)
+            self._diagnose_analyzer(
+                step, found.analyzer, found.service, found.meter, expected.analyzer, expected.closed
+            )
 
     def _diagnose_meter(
         self, step: str, reads: MeterReading, service: ServiceStatus, should: MeterReading, state: ServiceStatus

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_val
 
 from bench.data import BadInput, at, checked, nearest, read
 from bench.judge import pics
+from bench.safety import SafetyConfig, controlled_sources
 from drivers import roles
 from drivers.device import DeviceDriver
 from twins import defects as seeded
@@ -29,7 +30,19 @@ from twins.faces.stream import Disturbance, Endpoint
 from twins.mirror.config import MirrorConfig
 from twins.mirror.variables import TABLES
 from twins.utility.config import UtilityConfig
-from twins.wiring import Contact, Load, Node, Site, Source, Tap, WiringError, single_phase, split_phase, three_phase
+from twins.wiring import (
+    Bus,
+    Contact,
+    Load,
+    Node,
+    Site,
+    Source,
+    Tap,
+    WiringError,
+    single_phase,
+    split_phase,
+    three_phase,
+)
 
 ROLES: dict[str, type] = {
     "Relay": roles.Relay,
@@ -78,11 +91,18 @@ class SourcePlace(_Strict):
 
 
 class ContactPlace(_Strict):
-    """A contact, and what feeds it."""
+    """A contact, and what feeds it; a dry one (at a button, a door) is fed by nothing."""
 
     contact: str
-    behind: str
+    behind: str | None = None
     closed: bool = False
+
+
+class BusPlace(_Strict):
+    """A bar that two or more feeders lead to. Of those one at a time may be live: what the bench switches, it refuses to tie."""
+
+    bus: str
+    behind: Annotated[list[str], Field(min_length=2)]
 
 
 class TapPlace(_Strict):
@@ -106,19 +126,21 @@ class LoadPlace(_Strict):
 def _place_of(value: Any) -> str | None:
     """Which kind of place a mapping is: the one whose key it has."""
     return next(
-        (kind for kind in ("source", "contact", "tap", "load") if isinstance(value, dict) and kind in value), None
+        (kind for kind in ("source", "contact", "bus", "tap", "load") if isinstance(value, dict) and kind in value),
+        None,
     )
 
 
 Place = Annotated[
     Annotated[SourcePlace, Tag("source")]
     | Annotated[ContactPlace, Tag("contact")]
+    | Annotated[BusPlace, Tag("bus")]
     | Annotated[TapPlace, Tag("tap")]
     | Annotated[LoadPlace, Tag("load")],
     Discriminator(
         _place_of,
         custom_error_type="place",
-        custom_error_message="needs one of the keys source, contact, tap, load, with the place's own name",
+        custom_error_message="needs one of the keys source, contact, bus, tap, load, with the place's own name",
     ),
 ]
 
@@ -195,6 +217,7 @@ class BenchConfig(_Strict):
     parameters: ParametersConfig = Field(default_factory=lambda: ParametersConfig.model_validate({}))
     wiring: list[Place]
     devices: dict[str, DeviceConfig]
+    safety: SafetyConfig = SafetyConfig()
     mirror: MirrorConfig = Field(default_factory=lambda: MirrorConfig.model_validate({}))
     utility: UtilityConfig
 
@@ -297,6 +320,9 @@ def _build(site: Site, place: Place) -> None:
         legs = {"single": single_phase, "split": split_phase, "three": three_phase}[place.system](place.volts)
         Source(site, place.source, legs, place.frequency_hz)
         return
+    if isinstance(place, BusPlace):
+        Bus(site, place.bus, [_feeder(site, name) for name in place.behind])
+        return
     node: Node
     if isinstance(place, ContactPlace):
         node = Contact(site, place.contact, place.closed)
@@ -304,9 +330,17 @@ def _build(site: Site, place: Place) -> None:
         node = Tap(site, place.tap)
     else:
         node = Load(site, place.load, place.kind, place.value, place.power_factor, place.legs)
-    if place.behind not in site.nodes:
-        raise WiringError(f"{place.behind!r} is not in the wiring above; {nearest(place.behind, list(site.nodes))}")
-    site.nodes[place.behind].feeds(node)
+    if place.behind is not None:
+        _feeder(site, place.behind).feeds(node)
+
+
+def _feeder(site: Site, name: str) -> Node:
+    if name not in site.nodes:
+        raise WiringError(f"{name!r} is not in the wiring above; {nearest(name, list(site.nodes))}")
+    node = site.nodes[name]
+    if isinstance(node, Contact) and node.parent is None:
+        raise WiringError(f"{name!r} is a dry contact and feeds nothing; give it a `behind`, or hang this elsewhere")
+    return node
 
 
 def links_of(path: Path) -> dict[str, str]:
@@ -592,6 +626,7 @@ def _check_bench(path: Path, node: yaml.Node | None, inventory: Inventory) -> No
                 what = f"{meter_id!r} is the id of {meters[meter_id]!r} already; every meter needs its own"
                 raise at(path, node, [*place, "options", "meter_id"], what)
             meters[meter_id] = name
+    _check_safety(path, node, config, site, drivers)
     for c, customer in enumerate(config.utility.customers):
         for a, account in enumerate(customer.accounts):
             if account.meter_id not in meters:
@@ -612,3 +647,33 @@ def _check_bench(path: Path, node: yaml.Node | None, inventory: Inventory) -> No
             "write `clock: {kind: wall}`"
         )
         raise at(path, node, ["twinbench", "clock"], what)
+
+
+def _check_safety(
+    path: Path, node: yaml.Node | None, config: BenchConfig, site: Site, drivers: Mapping[str, type]
+) -> None:
+    """Ceilings and interlocks: each has to reach something that there is."""
+    here: list[str | int] = ["twinbench", "safety"]
+    for name in config.safety.ceilings:
+        if name not in config.devices:
+            raise at(path, node, [*here, "ceilings", name], f"no such device; {nearest(name, list(config.devices))}")
+        if config.devices[name].role not in ("AcSource", "AcLoad"):
+            what = f"a {config.devices[name].role} is set to no voltage, current or power; only AcSource and AcLoad are"
+            raise at(path, node, [*here, "ceilings", name], what)
+    try:
+        controlled_sources(config.devices)
+    except ValueError as no:
+        raise at(path, node, ["twinbench", "devices"], str(no)) from None
+    door = config.safety.door
+    if door is None or door.device is None:
+        return
+    if door.device not in config.devices:
+        what = f"no such device; {nearest(door.device, list(config.devices))}"
+        raise at(path, node, [*here, "door", "device"], what)
+    device = config.devices[door.device]
+    if not hasattr(drivers[door.device], "inputs"):
+        what = f"{drivers[door.device].__name__} has no digital inputs; name a relay board that has, or write operator: true"
+        raise at(path, node, [*here, "door", "device"], what)
+    if door.input not in {int(n) for n in device.options.get("inputs", {})}:
+        what = f"no contact is at input {door.input} of {door.device}; name it in twinbench.devices.{door.device}.options.inputs"
+        raise at(path, node, [*here, "door", "input"], what)

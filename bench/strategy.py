@@ -13,8 +13,13 @@ from labgrid.binding import BindingState
 from labgrid.factory import target_factory
 from labgrid.strategy import Strategy, StrategyError
 
+from bench.hold import Hold
 from drivers.device import DeviceDriver
-from drivers.roles import Identity, Meter, PowerAnalyzer, Relay
+from drivers.errors import DeviceError
+from drivers.roles import AcLoad, AcSource, Identity, Meter, PowerAnalyzer, Relay
+
+LEAST_HOLD_S, MOST_HOLD_S = 2.0, 60.0
+"""Shorter, and two channels on a slow bus are not renewed in time; longer, and nobody would call it safe."""
 
 
 class Status(enum.Enum):
@@ -26,21 +31,32 @@ class Status(enum.Enum):
     PROVISIONED = 3
 
 
+def _no_hold_or_one_that_can_be_renewed(_: Any, field: Any, seconds: float) -> None:
+    if seconds != 0 and not LEAST_HOLD_S <= seconds <= MOST_HOLD_S:
+        raise ValueError(f"{field.name} {seconds} s; 0 or {LEAST_HOLD_S} to {MOST_HOLD_S} s")
+
+
 @target_factory.reg_driver
 @attr.s(eq=False)
 class SiteStrategy(Strategy):
     """Takes a site with one relay board, one meter and one analyzer from off through energised to provisioned.
 
-    off: every bench relay open. energised: `supply_channel` and `load_channel` closed, the meter has line voltage.
+    Where a source and a load are bound, they make the power; else the mains and a fixed load do.
+    off: source and load off, every bench relay open. energised: `supply_channel` and `load_channel` closed, the source on
+    at `source_voltage_v` and `source_frequency_hz`, the load set to `load_current_a`; the meter has line voltage.
     provisioned: the meter's clock is set, it records intervals of `interval_min` minutes, its service is off and it has
     no demand limit; the analyzer measures on `voltage_range_v` and `current_range_a`. `settle_s` is left to
-    contacts to settle and the analyzer to see it.
+    contacts to settle and the analyzer to see it. `hold_s`: contacts are closed by the board's own timer, that long at a
+    time, and renewed while this process lives; 0 closes them for good. A bench on stepped time holds nothing: its board
+    is a twin that dies with it.
     """
 
     bindings = {  # noqa: RUF012 - labgrid's own convention
         "relay": DeviceDriver,
         "meter": DeviceDriver,
         "analyzer": DeviceDriver,
+        "source": {DeviceDriver, None},
+        "load": {DeviceDriver, None},
     }
 
     supply_channel: int = attr.ib(default=1, validator=attr.validators.instance_of(int))
@@ -48,7 +64,13 @@ class SiteStrategy(Strategy):
     interval_min: int = attr.ib(default=60, validator=attr.validators.instance_of(int))
     voltage_range_v: float = attr.ib(default=300.0, converter=float)
     current_range_a: float = attr.ib(default=10.0, converter=float)
+    source_voltage_v: float = attr.ib(default=240.0, converter=float)
+    source_frequency_hz: float = attr.ib(default=60.0, converter=float)
+    source_limit_v: float = attr.ib(default=264.0, converter=float)
+    source_limit_a: float = attr.ib(default=8.0, converter=float)
+    load_current_a: float = attr.ib(default=2.5, converter=float)
     settle_s: float = attr.ib(default=0.5, converter=float)
+    hold_s: float = attr.ib(default=10.0, converter=float, validator=_no_hold_or_one_that_can_be_renewed)
     status: Status = attr.ib(default=Status.UNKNOWN, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -57,6 +79,23 @@ class SiteStrategy(Strategy):
         """Bench time; a bench gives its own clock's."""
         self.let_pass: Callable[[float], None] = time.sleep
         """Lets seconds of bench time pass; a bench gives its own clock's."""
+        self.held: Hold | None = None
+
+    def on_deactivate(self) -> None:
+        """Let go of what is held."""
+        held, self.held = self.held, None
+        if held is not None:
+            held.stop()
+
+    def hold(self) -> None:
+        """See to it that the relay's contacts open by themselves when this process is gone. Harmless when asked again."""
+        if self.hold_s and self.held is None:
+            if not hasattr(self.relay, "hold"):
+                raise StrategyError(
+                    f"{self.relay.name} cannot open its contacts by itself when this process is gone; "
+                    "write `hold_s: 0` in the strategy, and see to it otherwise"
+                )
+            self.held = Hold(self.relay.name, self._ready(self.relay), self.hold_s)
 
     def transition(self, status: Status | str) -> None:
         """Take the site to a status, through those before it; StrategyError where there is no way."""
@@ -87,14 +126,35 @@ class SiteStrategy(Strategy):
         return driver
 
     def _off(self) -> None:
-        relay: Relay = self._ready(self.relay)
-        relay.open_all()
+        failed: list[DeviceError] = []
+        for switch_off in (self._source_off, self._relay_off, self._load_off):
+            try:
+                switch_off()
+            except DeviceError as no:  # the others have to be off all the same
+                failed.append(no)
+        if failed:
+            raise failed[0]
         self.let_pass(self.settle_s)
+
+    def _source_off(self) -> None:
+        if self.source is not None:
+            self._ready(self.source).off()
+
+    def _relay_off(self) -> None:
+        relay: Relay = self._ready(self.relay)
+        self.hold()
+        relay.open_all()
+
+    def _load_off(self) -> None:
+        if self.load is not None:
+            self._ready(self.load).off()
 
     def _energise(self) -> None:
         relay: Relay = self._ready(self.relay)
         relay.close(self.supply_channel)
         relay.close(self.load_channel)
+        self.power_source()
+        self.power_load()
         self.let_pass(self.settle_s)
         closed = relay.closed()
         for channel in (self.supply_channel, self.load_channel):
@@ -102,6 +162,21 @@ class SiteStrategy(Strategy):
                 raise StrategyError(
                     f"relay channel {channel} was closed and reads open; check the board and its wiring"
                 )
+
+    def power_source(self) -> None:
+        """Have the source, where one is bound, give its voltage."""
+        if self.source is not None:
+            source: AcSource = self._ready(self.source)
+            source.set_limits(self.source_limit_v, self.source_limit_a)
+            source.set_output(self.source_voltage_v, self.source_frequency_hz)
+            source.on()
+
+    def power_load(self) -> None:
+        """Have the load, where one is bound, draw its current as soon as there is voltage."""
+        if self.load is not None:
+            load: AcLoad = self._ready(self.load)
+            load.set_current(self.load_current_a)
+            load.on()
 
     def provision(self) -> None:
         """Make an energised site as a freshly provisioned one: right clock, no limit, service off, ranges set."""

@@ -87,7 +87,7 @@ class WaveshareRelayDriver(DeviceDriver):
         self._written_at = -_SPACING_S  # monotonic
         self._owed_until = 0.0  # monotonic; until then a late reply may come in on a serial line
         self._hold_s, self._hold_steps = 0.0, 0
-        self._held: set[int] = set()  # channels closed by the board's timer, which are renewed
+        self._held: dict[int, float] = {}  # channels closed by the board's timer: monotonic moment of the last order
 
     def on_activate(self) -> None:
         """Make the client; the link is opened by the first call."""
@@ -150,7 +150,7 @@ class WaveshareRelayDriver(DeviceDriver):
         coil = self._coil(channel)
         self.may("open", channel)
         with self.lock:
-            self._held.discard(channel)
+            self._held.pop(channel, None)
             self._write(coil, wire.OFF, f"opening channel {channel}")
             self.tell("open", channel)
 
@@ -167,7 +167,7 @@ class WaveshareRelayDriver(DeviceDriver):
             raise OutOfRange(f"{self._where}: {no}") from None
         self.may("pulse", channel, seconds)
         with self.lock:
-            self._held.discard(channel)
+            self._held.pop(channel, None)
             self._write(address, steps, f"pulsing channel {channel} for {seconds} s", tries=1)
             self.tell("pulse", channel, seconds)
 
@@ -225,16 +225,24 @@ class WaveshareRelayDriver(DeviceDriver):
 
     @Driver.check_active
     def renew(self) -> None:
-        """Start the time of every contact held anew. Raises LinkLost, Refused."""
+        """Start the time of every contact held anew. Raises LinkLost, Refused.
+
+        One whose time is over has opened: it is not closed again, LinkLost says so.
+        """
         for channel in sorted(self._held):
             with self.lock:
-                if channel in self._held:  # it may have been opened meanwhile
-                    self._hold(channel)
+                if channel not in self._held:  # it was opened meanwhile
+                    continue
+                if time.monotonic() - self._held[channel] >= self._hold_s:
+                    del self._held[channel]
+                    raise LinkLost(f"{self._where}: channel {channel} was not renewed in time and has opened by itself")
+                self._hold(channel)
 
     def _hold(self, channel: int) -> None:
+        before = time.monotonic()
         what = f"holding channel {channel} closed for {self._hold_s:g} s"
         self._write(wire.FLASH_ON + self._coil(channel), self._hold_steps, what)
-        self._held.add(channel)
+        self._held[channel] = before
 
     # --- The wire -----------------------------------------------------------------------------------------------------
 

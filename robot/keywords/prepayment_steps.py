@@ -349,12 +349,6 @@ class prepayment_steps:  # noqa: N801 - Robot finds a library's class by the fil
         )
         self._judge.settle()
 
-    @keyword
-    def display_device_shows_the_account(self) -> None:
-        """C3-S1.13: where one is fitted."""
-        if self._judge.applicable("C3-S1.13", "display_device", system="Meter"):
-            raise RuntimeError("the PICS declare a display device, and this bench has none to look at")
-
 
 def _own(rows: Any, payment_id: str) -> Any:
     """The row of a payment, None where there is none."""

@@ -7,7 +7,7 @@ import socket
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import yaml
 from bench import inventory
 from bench.bench import Bench, BenchError
 from bench.data import BadInput
-from drivers.roles import MessageCode, MeterMessage, Switch
+from drivers.roles import AtZero, MessageCode, MeterMessage, Switch
 from twins.utility.adcs import Request
 
 ROOT = Path(__file__).parents[2]
@@ -297,17 +297,28 @@ def test_a_relay_that_is_gone_does_not_keep_the_rest_up(caplog: pytest.LogCaptur
 # --- the shadow -----------------------------------------------------------------------------------------------------------
 
 
+def prepayment(message_id: int, now: datetime) -> MeterMessage:
+    """A whole prepayment message."""
+    return MeterMessage(
+        message_id=message_id,
+        code=MessageCode.PREPAYMENT,
+        issued_at=now,
+        balance_cents=2500,
+        credit_wh=9000,
+        price_millicents_per_kwh=21_500,
+        time_left=timedelta(days=3),
+        zero_at=now + timedelta(days=3),
+        at_zero=AtZero.DISCONNECT,
+    )
+
+
 def test_the_shadow_follows_and_agrees() -> None:
     with Bench(inventory.load(TWIN)) as bench:
         meter, analyzer, relay = (bench.device(name) for name in ("meter", "analyzer", "relay"))
         meter.connect()
         meter.limit(5000)
         bench.advance(2)
-        meter.send(
-            MeterMessage(
-                message_id=77, code=MessageCode.PREPAYMENT, issued_at=bench.now, balance_cents=2500, credit_wh=9000
-            )
-        )
+        meter.send(prepayment(77, bench.now))
         bench.advance(600)
         for name in ("meter", "analyzer"):
             config = bench.config.devices[name].deviation
@@ -320,6 +331,7 @@ def test_the_shadow_follows_and_agrees() -> None:
             assert device["power_w"] > 100
         assert bench.predicted("meter").service().limit_w == 5000 == meter.service().limit_w
         assert bench.predicted("meter").account() == meter.account()
+        assert meter.account().balance_cents == 2500
         assert [r.message_id for r in bench.predicted("meter").receipts()] == [77]
         assert [r.message_id for r in meter.receipts()] == [77]
         relay.open(2)
@@ -334,8 +346,7 @@ def test_the_shadow_has_no_defect() -> None:
     bench = Bench(inventory.load(TWIN), defects=("no_receipt",))
     bench.up(mirror=False)
     try:
-        message = MeterMessage(message_id=5, code=MessageCode.PREPAYMENT, issued_at=bench.now, balance_cents=2500)
-        bench.device("meter").send(message)
+        bench.device("meter").send(prepayment(5, bench.now))
         bench.advance(10)
         assert not bench.device("meter").receipts()
         assert [r.message_id for r in bench.predicted("meter").receipts()] == [5]

@@ -19,15 +19,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from labgrid import Environment
+from labgrid import Environment, Target
 
 from bench.data import BadInput
 from bench.place import AcquiredPlace, PlaceError
 from drivers.errors import LinkLost
+from drivers.links import SerialLine
+from drivers.meters.ami_meter import AmiMeterDriver
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 PATIENCE_S = 60.0
+MANUFACTURER = "TWBN"
 
 RELAY_PLACE = """
 imports: [drivers.links, drivers.relays.waveshare]
@@ -129,20 +132,27 @@ class Lab:
             "PATH": f"{BIN}:{os.environ['PATH']}",
             "PYTHONUNBUFFERED": "1",
         }
+        self.relay: Process
+        self.coordinating: Process
+        self.exporter: Process
         self._processes: list[Process] = []
 
-    def start(self, command: list[str] | str, ready: str, **more: str) -> Process:
+    def launch(self, command: list[str] | str, **more: str) -> Process:
         process = Process(command, self.directory, {**self.environment, **more})
         self._processes.append(process)
+        return process
+
+    def start(self, command: list[str] | str, ready: str, **more: str) -> Process:
+        process = self.launch(command, **more)
         process.until_prints(ready)
         return process
 
     def start_coordinator(self) -> Process:
         return self.start(["labgrid-coordinator", "-l", self.coordinator], "listening on")
 
-    def start_relay(self) -> Process:
+    def launch_relay(self) -> Process:
         listen = f"modbus:127.0.0.1:{self.relay_port}"
-        return self.start(["twinbench", "twin", "waveshare-relay", "--listen", listen], '"endpoints"')
+        return self.launch(["twinbench", "twin", "waveshare-relay", "--listen", listen])
 
     def start_exporter(self) -> Process:
         config = self.directory / "exporter.yaml"
@@ -174,6 +184,11 @@ class Lab:
         printed = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout
         return [int(value) for value in re.findall(r"^\[\d\]:\s+(\d)", printed, re.MULTILINE)]
 
+    def energise(self) -> None:
+        """Close the relay's first contact, by a client that isn't ours."""
+        command = f"mbpoll -m tcp -p {self.relay_port} -a 1 -t 0 -r 1 127.0.0.1 1".split()
+        subprocess.run(command, capture_output=True, timeout=10, check=True)
+
     def end(self) -> None:
         for process in reversed(self._processes):
             process.end()
@@ -192,9 +207,10 @@ def shared(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Lab:
     """A lab with a relay board as the place bench-1. This process is Ana's."""
     for key, value in lab.of("ana").items():
         monkeypatch.setenv(key, value)
-    lab.start_coordinator()
-    lab.relay = lab.start_relay()  # type: ignore[attr-defined]
-    lab.exporter = lab.start_exporter()  # type: ignore[attr-defined]
+    lab.relay = lab.launch_relay()
+    lab.coordinating = lab.start_coordinator()
+    lab.exporter = lab.start_exporter()
+    lab.relay.until_prints('"endpoints"')
     lab.client("ana", "-p", "bench-1", "create")
     lab.client("ana", "-p", "bench-1", "add-match", "*/bench-1/*")
     return lab
@@ -299,7 +315,7 @@ def test_a_dead_exporter_is_a_lost_link_and_outputs_can_still_be_made_safe(share
     shared.client("ana", "-p", "bench-1", "acquire")
     with using(shared) as (place, relay):
         relay.close(1)
-        shared.exporter.end(signal.SIGKILL)  # type: ignore[attr-defined]
+        shared.exporter.end(signal.SIGKILL)
         until_true(lambda: place.lost, "the exporter is missed", 10)
         with pytest.raises(LinkLost, match=r"relay: place 'bench-1': exporter 'lab-a' is gone; start it again"):
             relay.close(2)
@@ -316,8 +332,8 @@ def test_a_dead_machine_is_a_lost_link(shared: Lab) -> None:
     shared.client("ana", "-p", "bench-1", "acquire")
     with using(shared) as (place, relay):
         relay.close(1)
-        shared.exporter.end(signal.SIGKILL)  # type: ignore[attr-defined]
-        shared.relay.end(signal.SIGKILL)  # type: ignore[attr-defined]
+        shared.exporter.end(signal.SIGKILL)
+        shared.relay.end(signal.SIGKILL)
         with pytest.raises(LinkLost, match="relay"):
             relay.close(2)
         place.let_go()
@@ -333,7 +349,7 @@ def test_a_dead_machine_is_a_lost_link(shared: Lab) -> None:
             lambda lab: lab.client("ben", "-p", "bench-1", "release", "--kick"),
             "no longer ours: place bench-1 is not acq",
         ),
-        (lambda lab: lab._processes[0].end(signal.SIGKILL), r"coordinator .* is gone: nobody keeps others away"),
+        (lambda lab: lab.coordinating.end(signal.SIGKILL), r"coordinator .* is gone: nobody keeps others away"),
     ],
     ids=["somebody takes the place", "the coordinator dies"],
 )
@@ -397,6 +413,18 @@ class Page:
         return process.printed
 
 
+def manufacturer_on(line: Path) -> str:
+    """Who a meter on a serial line says it is from."""
+    target = Target("over-there")
+    SerialLine(target, "line", port=str(line))
+    meter = AmiMeterDriver(target, "meter")
+    target.activate(meter)
+    try:
+        return str(meter.identify().manufacturer)
+    finally:
+        target.cleanup()
+
+
 def test_every_command_of_the_page(lab: Lab) -> None:
     page = Page(lab)
     blocks = page.blocks()
@@ -405,6 +433,10 @@ def test_every_command_of_the_page(lab: Lab) -> None:
         expected = expected if after == "text" else ""
         if kind == "sh" and body.startswith(STAY):
             lab.start(f"exec {body.strip()}", expected or "…")
+            if "PTY" in body:
+                until_true((here := Path(f"{page.meter}-here")).exists, "the line is brought over")
+                lab.energise()  # a meter without power says nothing
+                assert manufacturer_on(here) == MANUFACTURER
         elif kind == "sh":
             printed = "".join(page.run(line) for line in body.splitlines())
             for line in expected.splitlines():

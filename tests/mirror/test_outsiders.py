@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import re
 import select
 import shutil
 import subprocess
@@ -251,3 +253,19 @@ def test_what_the_mirror_does_not_offer_is_not_to_be_had(bench: Bench, pki: Path
         assert "Cannot find an Endpoint" in client.greeting["error"]["text"]
     with outsider(bench, pki) as client:
         assert "error" in client.greeting, "nobody reads without a name"
+
+
+def test_the_example_in_the_documentation_runs(bench: Bench, tmp_path: Path) -> None:
+    bench.with_relay().start()
+    page = (Path(__file__).parent.parent.parent / "docs" / "opcua.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```js\n(.*?)```", page, re.DOTALL)
+    script = tmp_path / "example.js"
+    script.write_text(
+        example.replace("opc.tcp://127.0.0.1:4840", bench.url).replace("olive's password", "olive's secret")
+    )
+    environment = {**os.environ, "NODE_PATH": str(CLIENT / "node_modules"), "XDG_CONFIG_HOME": str(tmp_path)}
+    done = subprocess.run(
+        ["node", str(script)], env=environment, capture_output=True, text=True, timeout=30, check=True
+    )
+    assert "Good true 2026-01-05T08:00:00.000Z" in done.stdout.splitlines()
+    assert bench.thread.call(bench.relay.closed)[0]

@@ -42,6 +42,7 @@ class Wt310eOptions(BaseModel):
     frequency_error_pct: float = Field(default=0.01, ge=0)
     phase_error_deg: float = Field(default=0.02, ge=0)
     noise_pct: float = Field(default=0.005, ge=0)
+    current_lead_reversed: bool = False  # as somebody wired it; the fault of that name is the same, while it runs
 
 
 class Wt310e:
@@ -79,7 +80,7 @@ class Wt310e:
                 options.gain_error_pct, options.frequency_error_pct, options.phase_error_deg, options.noise_pct
             ),
             changed=self._tell,
-            faults=set(),
+            faults={"current_lead_reversed"} if options.current_lead_reversed else set(),
         )
         self.commands = Commands(clock, self.element, self._identity)
 

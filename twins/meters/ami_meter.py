@@ -47,7 +47,7 @@ from twins.meters.service import Service
 from twins.meters.timekeeping import OwnClock
 from twins.models import LineOptions, Model
 from twins.premises import han
-from twins.wiring import Contact, Load, Site, Source, Tap, split_phase
+from twins.wiring import WiringError, Contact, Load, Site, Source, Tap, split_phase
 
 _LATE_S = 61.0
 
@@ -63,6 +63,9 @@ class AmiMeterOptions(BaseModel):
     """Contact that is the service switch; None for a transformer-rated meter without one."""
     load_side: str | None = None
     """Tap behind the switch; without a switch the line side serves."""
+
+    buttons: dict[str, str] = {}
+    """Contact that presses a button when it closes, by the button's name: a bench relay in the place of a finger."""
 
     meter_id: Annotated[str, Field(min_length=1, max_length=20, pattern=r"^[!-~]+$")] = "TB-000001"
     serial: Annotated[str, Field(min_length=1, max_length=16, pattern=r"^[!-~]+$")] = "0000000000000001"
@@ -239,6 +242,11 @@ class AmiMeter:
                 ),
                 defects,
             )
+        self._fingers = {button: site.contact(contact) for button, contact in options.buttons.items()}
+        for button in self._fingers:
+            if button not in self.buttons:
+                raise WiringError(f"{name}: no button {button!r}; buttons are {', '.join(self.buttons)}")
+        self._pressed = {button: contact.closed for button, contact in self._fingers.items()}
         site.changed.append(self._sense)
         self._sense()
 
@@ -517,7 +525,11 @@ class AmiMeter:
         self._tell()
 
     def _sense(self) -> None:
-        """The site has changed: perhaps the supply, perhaps the load."""
+        """The site has changed: perhaps the supply, perhaps the load, perhaps a button."""
+        for button, contact in self._fingers.items():
+            was, self._pressed[button] = self._pressed[button], contact.closed
+            if contact.closed and not was:
+                self.press(button)
         line = present(self._tap.state())
         alive = line.voltage_v >= 0.5 * self.options.rated_voltage_v
         if alive != self._alive:

@@ -1,4 +1,4 @@
-"""What clients can cost: bounded queues for one that does not keep up, an end for a connection that is stuck, no copies.
+"""What clients can cost: bounded queues for those that don't keep up, an end for connections that are stuck, no needless copies.
 
 asyncua bounds the queue of each monitored item, but not all of them together, lets the bound be lifted by ModifyMonitoredItems,
 does not tell what it dropped, and writes to a peer that never reads as long as there is memory. Overflow: OPC 10000-4, 7.7.1.
@@ -71,7 +71,7 @@ class BoundedSubscription(InternalSubscription):
 
 
 class _LastValues(MonitoredItemValues):
-    """The last two values of an item, as they are: asyncua copies each deeply, which costs as much as all the rest of a change."""
+    """The last two values of an item, as they are: asyncua's deep copies cost as much as all the rest of a change."""
 
     def set_current_datavalue(self, cur_val: ua.DataValue) -> None:
         self.old_dvalue, self.current_dvalue = self.current_dvalue, cur_val

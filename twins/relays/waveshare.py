@@ -15,7 +15,15 @@ from drivers.errors import NotSupported, OutOfRange
 from drivers.roles import Identity, Relay
 from drivers.wire import waveshare as wire
 from twins.clock import Clock, Timer
-from twins.faces.modbus import ILLEGAL_ADDRESS, ILLEGAL_FUNCTION, ILLEGAL_VALUE, ModbusDevice, ModbusRefusal, rtu_face, tcp_face
+from twins.faces.modbus import (
+    ILLEGAL_ADDRESS,
+    ILLEGAL_FUNCTION,
+    ILLEGAL_VALUE,
+    ModbusDevice,
+    ModbusRefusal,
+    rtu_face,
+    tcp_face,
+)
 from twins.models import Model
 from twins.wiring import Contact, Load, Site, Source, Tap, single_phase
 

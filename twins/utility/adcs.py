@@ -79,17 +79,17 @@ class _Line:
     silent_reads: int = 0
     timer: Timer | None = None
 
-    def ready(self, now: datetime) -> _Pending | None:
-        """The most urgent message that may be sent now. One that waits to be asked again holds back those of its priority:
-        a later connect or balance must not be overtaken by an earlier one."""
-        held: set[int] = set()
+    def heads(self) -> list[_Pending]:
+        """The first message to be sent of each priority, the most urgent first. It holds back those behind it even while
+        it waits to be asked again: a later connect or balance must not be overtaken by an earlier one."""
+        first: dict[int, _Pending] = {}
         for pending in sorted((p for p in self.pending.values() if not p.accepted), key=lambda p: p.rank):
-            if pending.message.priority in held:
-                continue
-            if pending.not_before <= now:
-                return pending
-            held.add(pending.message.priority)
-        return None
+            first.setdefault(pending.message.priority, pending)
+        return list(first.values())
+
+    def ready(self, now: datetime) -> _Pending | None:
+        """The most urgent message that may be sent now."""
+        return next((p for p in self.heads() if p.not_before <= now), None)
 
 
 class Adcs:
@@ -281,7 +281,7 @@ class Adcs:
     def _rest(self, line: _Line) -> None:
         """Have the line woken when something falls due."""
         line.wake.clear()
-        due = [p.deadline if p.accepted else p.not_before for p in line.pending.values()]
+        due = [p.not_before for p in line.heads()] + [p.deadline for p in line.pending.values() if p.accepted]
         moments = [at for at in (*due, line.poll_at, line.collect_at) if at is not None]
         if line.timer is not None:
             line.timer.cancel()

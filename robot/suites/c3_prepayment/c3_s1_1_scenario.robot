@@ -3,6 +3,7 @@ Documentation       C3, scenario 1: a customer prepays for service at their own 
 ...                 Step by step, in the catalogue's ids.
 Library             ../../keywords/prepayment_steps.py
 Library             ../../keywords/prepayment_requirements.py
+Library             ../../keywords/prepayment_display.py
 Test Setup          The Site Is Provisioned
 
 
@@ -10,6 +11,7 @@ Test Setup          The Site Is Provisioned
 A Customer Prepays And Is Energised At Once
     [Tags]    C3-S1    C3-MSG-01    C3-MSG-02    C3-MSG-05    C3-MSG-06    C3-MSG-07    C3-MSG-08    C3-MSG-10
     ...    C3-MSG-11    C3-MSG-12
+    The Display Has Joined    1 minute
     Customer Asks To Prepay By Phone
     Representative Refuses Somebody Else
     Representative Confirms The Customers Identity

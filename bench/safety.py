@@ -1,0 +1,413 @@
+"""What a bench never does, whoever asks: ceilings and interlocks of the bench file, and how its outputs are made safe.
+
+A driver asks before a command goes out; what is above a ceiling or against an interlock is refused there, and the message
+names the key of the bench file. Ceilings, door and buses are those of `twinbench.safety` and `twinbench.wiring`.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Annotated, Any, Protocol
+
+from labgrid.binding import BindingState
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from drivers.device import DeviceDriver
+from drivers.errors import DeviceError, OutOfRange, Refused
+from twins.wiring import Bus, Contact, Node, Site, Source
+
+_UNITS = {"voltage_v": "V", "current_a": "A", "power_w": "W"}
+_OF = {"limit_v": "voltage_v"}  # a voltage limit is held below the same ceiling
+
+_Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+WATCH_S = 0.5
+"""How often a door is looked at while a bench on real time is up."""
+
+CONFIRMED = "TWINBENCH_DOOR_CLOSED"
+"""Environment variable by which an operator confirms beforehand: `yes`."""
+
+_log = logging.getLogger("twinbench")
+
+
+class Ceiling(BaseModel):
+    """The most that may be asked for. What is left out has no ceiling."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    voltage_v: _Positive | None = None
+    current_a: _Positive | None = None
+    power_w: _Positive | None = None
+    """Of a source: the voltage it is set to, times the current at which it trips."""
+
+
+class DoorConfig(BaseModel):
+    """Who tells whether the bench's door is closed: a digital input of a relay board, or the operator."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    device: str | None = None
+    input: int | None = Field(None, ge=1)
+    operator: bool = False
+    """The operator confirms when the bench comes up, at the terminal or by TWINBENCH_DOOR_CLOSED=yes."""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> DoorConfig:
+        if self.operator == (self.device is not None) or (self.device is None) != (self.input is None):
+            raise ValueError("write either {device: NAME, input: N} or {operator: true}")
+        return self
+
+
+class SafetyConfig(BaseModel):
+    """The section `safety` of a bench file."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    site: Ceiling = Ceiling()
+    """For every device."""
+    ceilings: dict[str, Ceiling] = {}
+    """For one device, by its name; the lower of the two counts."""
+    door: DoorConfig | None = None
+    """Nothing is switched on while it is open; opened while something is on, all is switched off."""
+
+
+class Placed(Protocol):
+    """What is asked of a device's entry in the bench file."""
+
+    @property
+    def role(self) -> str: ...
+
+    @property
+    def options(self) -> dict[str, Any]: ...
+
+
+@dataclass(frozen=True)
+class _Output:
+    """What one command switches on: contacts that it closes, sources that it turns on."""
+
+    contacts: frozenset[str] = frozenset()
+    sources: frozenset[str] = frozenset()
+
+
+def safe_order(roles: Mapping[str, str]) -> list[str]:
+    """Devices in the order in which they are reached and made safe: sources, relays, loads, the rest."""
+    ranks = {"AcSource": 0, "Relay": 1, "AcLoad": 2}
+    return sorted(roles, key=lambda name: ranks.get(roles[name], 3))
+
+
+def controlled_sources(devices: Mapping[str, Placed]) -> dict[str, str]:
+    """Which device turns a source of the wiring on and off. ValueError where two would: they are on one bus."""
+    found: dict[str, str] = {}
+    for name, device in devices.items():
+        if device.role == "AcSource":
+            node = str(device.options.get("source"))
+            if node in found:
+                raise ValueError(f"{found[node]} and {name} are both the source {node!r}: two sources on one bus")
+            found[node] = name
+    return found
+
+
+class Safety:
+    """Guards the drivers of a bench. `alarm` says why the bench was switched off in the middle of a run, None as long as not.
+
+    `site` is any site of the bench's wiring: only who feeds whom counts, states are read from the devices.
+    """
+
+    def __init__(
+        self,
+        config: SafetyConfig,
+        devices: Mapping[str, Placed],
+        drivers: Mapping[str, DeviceDriver],
+        site: Site,
+        *,
+        ask: Callable[[str], bool] | None = None,
+    ) -> None:
+        """`ask`: puts a question to the operator; at the terminal unless told otherwise."""
+        self.alarm: str | None = None
+        self._config = config
+        self._roles = {name: device.role for name, device in devices.items()}
+        self._drivers = drivers
+        self._site = site
+        self._ask = ask or _at_the_terminal
+        self._confirmed = False
+        self._switches = {
+            name: {int(channel): str(contact) for channel, contact in device.options.get("contacts", {}).items()}
+            for name, device in devices.items()
+            if device.role == "Relay"
+        }
+        self._sources = {device: node for node, device in controlled_sources(devices).items()}
+        self._lock = threading.Lock()
+        self._set: dict[str, dict[str, float]] = {name: {} for name in devices}  # what each was last set to
+        self._on: set[str] = set()  # contacts and sources that were asked on, and not yet off again
+        self._watching: threading.Event | None = None
+        self._watcher: threading.Thread | None = None
+        for name, driver in drivers.items():
+            driver.guards.append(partial(self._may, name))
+            driver.commanded.append(partial(self._taken, name))
+
+    # --- before a command ----------------------------------------------------------------------------------------------
+
+    def _may(self, name: str, command: str, args: tuple[Any, ...]) -> None:
+        """Refuse what is above a ceiling (OutOfRange) or against an interlock (Refused)."""
+        asked = _asked(self._roles[name], command, args)
+        for quantity, value in asked.items():
+            self._below(name, quantity, value)
+        if self._roles[name] == "AcSource" and asked:
+            self._below_power(name, {**self._set[name], **asked})
+        if command == "on":
+            self._known(name)
+        on = self._switches_on(name, command, args)
+        if not (on.contacts or on.sources):
+            return
+        self._door_closed(name, command)
+        # Kept from now on, whatever becomes of the command: one that got lost may have been done. And kept before others are
+        # looked at, so that of two commands at the same time one sees the other.
+        with self._lock:
+            new = (on.contacts | on.sources) - self._on
+            self._on |= new
+            asked_on = set(self._on)
+        try:
+            self._one_source_a_bus(name, on, asked_on)
+        except DeviceError:
+            with self._lock:
+                self._on -= new
+            raise
+
+    def _taken(self, name: str, command: str, args: tuple[Any, ...]) -> None:
+        """Keep what a device has taken."""
+        with self._lock:
+            self._set[name] |= _asked(self._roles[name], command, args)
+            if command == "reset":
+                self._set[name] = {} if self._roles[name] == "AcSource" else {"current_a": 0.0}
+            if self._roles[name] == "AcSource" and command in ("off", "reset"):
+                self._on.discard(self._sources[name])
+            elif self._roles[name] == "Relay" and command == "open":
+                self._on.discard(self._switches[name].get(int(args[0]), ""))
+            elif self._roles[name] == "Relay" and command == "open_all":
+                self._on -= set(self._switches[name].values())
+
+    def _ceiling(self, name: str, quantity: str) -> tuple[float, str] | None:
+        """The lower ceiling, and its key in the bench file."""
+        both = {
+            f"twinbench.safety.ceilings.{name}.{quantity}": getattr(self._config.ceilings.get(name), quantity, None),
+            f"twinbench.safety.site.{quantity}": getattr(self._config.site, quantity),
+        }
+        return min(((value, key) for key, value in both.items() if value is not None), default=None)
+
+    def _below(self, name: str, quantity: str, value: float) -> None:
+        quantity = _OF.get(quantity, quantity)
+        ceiling = self._ceiling(name, quantity)
+        if ceiling is not None and not value <= ceiling[0]:
+            unit = _UNITS[quantity]
+            raise OutOfRange(
+                f"{name}: {value:g} {unit} is above the bench's ceiling, {ceiling[1]}: {ceiling[0]:g} {unit}"
+            )
+
+    def _below_power(self, name: str, settings: Mapping[str, float]) -> None:
+        if "voltage_v" in settings and "current_a" in settings:
+            self._below(name, "power_w", settings["voltage_v"] * settings["current_a"])
+
+    def _known(self, name: str) -> None:
+        """A ceiling is worth nothing where a device was set before the bench came, or by hand."""
+        settings, source = self._set[name], self._roles[name] == "AcSource"
+        for quantity, command in (
+            ("voltage_v", "set_output"),
+            ("current_a", "set_limits"),
+            ("power_w", "set_output and set_limits"),
+        ):
+            ceiling = self._ceiling(name, quantity)
+            if ceiling is None or (quantity == "voltage_v" and not source):
+                continue
+            if source:
+                wanted = {"power_w": {"voltage_v", "current_a"}}.get(quantity, {quantity})
+                known = wanted <= settings.keys()
+            else:
+                command, known = "set_current or set_power", bool(settings)
+            if not known:
+                raise Refused(
+                    f"{name}: what it is set to is not known, and {ceiling[1]} is {ceiling[0]:g} {_UNITS[quantity]}; "
+                    f"{command} first"
+                )
+
+    # --- interlocks ----------------------------------------------------------------------------------------------------
+
+    def _switches_on(self, name: str, command: str, args: tuple[Any, ...]) -> _Output:
+        if self._roles[name] == "AcSource" and command == "on":
+            return _Output(sources=frozenset({self._sources[name]}))
+        if self._roles[name] == "Relay" and command in ("close", "pulse"):
+            contact = self._switches[name].get(int(args[0]))
+            node = self._site.nodes.get(contact or "")
+            if contact is not None and node is not None and node.parent is not None:
+                return _Output(contacts=frozenset({contact}))
+        return _Output()
+
+    def _one_source_a_bus(self, name: str, on: _Output, asked_on: set[str]) -> None:
+        concerned = on.contacts | on.sources
+        for bus in self._site.nodes.values():
+            if not isinstance(bus, Bus) or not any(concerned & set(_above(feeder)) for feeder in bus.feeders):
+                continue
+            fed = [feeder.name for feeder in bus.feeders if self._fed(feeder, asked_on)]
+            if len(fed) > 1:
+                raise Refused(
+                    f"{name}: {' and '.join(sorted(concerned))} would put two sources on the bus {bus.name!r} of "
+                    f"twinbench.wiring, which {' and '.join(fed)} lead to; open one first"
+                )
+
+    def _fed(self, node: Node | None, asked_on: set[str]) -> bool:
+        """Whether a source would feed this node. What no device of the bench switches counts as closed, and as on."""
+        if node is None:
+            return False
+        if isinstance(node, Source):
+            device = next((d for d, source in self._sources.items() if source == node.name), None)
+            return device is None or node.name in asked_on or bool(self._read(device).is_on())
+        if isinstance(node, Bus):
+            return any(self._fed(feeder, asked_on) for feeder in node.feeders)
+        if isinstance(node, Contact) and node.name not in asked_on and not self._reads_closed(node.name):
+            return False
+        return self._fed(node.parent, asked_on)
+
+    def _reads_closed(self, contact: str) -> bool:
+        for device, channels in self._switches.items():
+            for channel, name in channels.items():
+                if name == contact:
+                    return bool(self._read(device).closed()[channel - 1])
+        return True
+
+    def _read(self, device: str) -> Any:
+        return self._drivers[device]
+
+    # --- the door ------------------------------------------------------------------------------------------------------
+
+    def confirm(self) -> None:
+        """Have the operator confirm that the door is closed, where nothing reads it. Refused where they do not."""
+        if self._config.door is None or not self._config.door.operator or self._confirmed:
+            return
+        if os.environ.get(CONFIRMED) != "yes" and not self._ask("Is the door of the bench closed?"):
+            raise Refused(
+                "the door: the operator has not confirmed that it is closed (twinbench.safety.door.operator); "
+                f"answer y at the terminal, or set {CONFIRMED}=yes"
+            )
+        self._confirmed = True
+
+    def _door_closed(self, name: str, command: str) -> None:
+        door = self._config.door
+        if door is None:
+            return
+        if door.operator:
+            self.confirm()
+        elif not self._door():
+            raise Refused(
+                f"{name}: {command}: the door of the bench is open (twinbench.safety.door: input {door.input} of "
+                f"{door.device}); close it"
+            )
+
+    def _door(self) -> bool:
+        """Whether the door is closed."""
+        door = self._config.door
+        assert door is not None
+        assert door.device is not None
+        assert door.input is not None
+        states: tuple[bool, ...] = self._read(door.device).inputs()
+        return door.input <= len(states) and states[door.input - 1]
+
+    def look(self) -> None:
+        """Look at the door, where an instrument reads it. Open while something is on: switch all off, and raise the alarm."""
+        door = self._config.door
+        if door is None or door.operator or self.alarm is not None or not self._on:
+            return
+        try:
+            if self._door():
+                return
+            why = "the door of the bench was opened while it was on"
+        except DeviceError as no:
+            why = f"the door of the bench cannot be seen while it is on: {no}"
+        troubles = self.make_safe()
+        self.alarm = "; ".join(
+            [f"{why} (twinbench.safety.door: input {door.input} of {door.device}); all is switched off", *troubles]
+        )
+        _log.error("%s", self.alarm)
+
+    def watch(self) -> None:
+        """Look at the door every half second of real time until `unwatch()`."""
+        if self._config.door is None or self._config.door.operator:
+            return
+        self._watching = stop = threading.Event()
+
+        def run() -> None:
+            while not stop.wait(WATCH_S):
+                self.look()
+
+        self._watcher = threading.Thread(target=run, daemon=True, name="door")
+        self._watcher.start()
+
+    def unwatch(self) -> None:
+        """Look no longer."""
+        if self._watching is not None and self._watcher is not None:
+            self._watching.set()
+            self._watcher.join(10)
+            self._watching = self._watcher = None
+
+    # --- safe ----------------------------------------------------------------------------------------------------------
+
+    def make_safe(self) -> list[str]:
+        """Switch all off: sources, then relays, then loads, each tried whatever became of the others. What went wrong, by line.
+
+        A device whose driver is not active is left out: nobody can reach it.
+        """
+        return [trouble for name in safe_order(self._roles) for trouble in self._switch_off(name)]
+
+    def make_one_safe(self, name: str) -> None:
+        """Switch one device off. Raises what its driver raises."""
+        driver: Any = self._drivers[name]
+        if self._roles[name] in ("AcSource", "AcLoad"):
+            driver.off()
+        elif self._roles[name] == "Relay":
+            driver.open_all()
+
+    def _switch_off(self, name: str) -> Iterator[str]:
+        if self._drivers[name].state is not BindingState.active:
+            return
+        try:
+            self.make_one_safe(name)
+        except Exception as no:  # noqa: BLE001 - the others have to be switched off too
+            yield f"{name} may still be on: {no}"
+
+
+def _above(node: Node | None) -> Iterator[str]:
+    """Names of a node and of everything that may feed it."""
+    while node is not None:
+        yield node.name
+        if isinstance(node, Bus):
+            for feeder in node.feeders:
+                yield from _above(feeder)
+            return
+        node = node.parent
+
+
+def _asked(role: str, command: str, args: tuple[Any, ...]) -> dict[str, float]:
+    """What a command sets, by quantity. Other arguments (a power factor) have no ceiling."""
+    if role == "AcSource" and command == "set_output":
+        return {"voltage_v": float(args[0])}
+    if role == "AcSource" and command == "set_limits":
+        return {"limit_v": float(args[0]), "current_a": float(args[1])}
+    if role == "AcLoad" and command in ("set_current", "set_power"):
+        return {"current_a" if command == "set_current" else "power_w": float(args[0])}
+    return {}
+
+
+def _at_the_terminal(question: str) -> bool:
+    """Ask whoever sits there; nobody there says no."""
+    if not sys.stdin.isatty():
+        return False
+    sys.stderr.write(f"{question} [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+__all__ = ["Ceiling", "DoorConfig", "Safety", "SafetyConfig", "controlled_sources", "safe_order"]

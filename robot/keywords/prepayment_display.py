@@ -1,0 +1,223 @@
+"""Keywords of the customer's display device: it shows what the meter shows, as soon as the meter knows it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from functools import cached_property
+from typing import Any
+
+from robot.api.deco import keyword, library
+
+from bench.certify import session
+from bench.judge.judge import Judge
+from bench.judge.witness import Witness
+from bench.prepaying import Prepaying
+from drivers.roles import DisplayCode, DisplayedBalance, MessageCode
+
+RELAY_PRESS_S = 0.5
+
+
+@library(scope="TEST")
+class prepayment_display:  # noqa: N801 - Robot finds a library's class by the file's name
+    """The display device beside the meter. `meter`, `display` and `relay` name devices of the bench file; the relay's
+    `button_channel` presses the button that switches the meter's own display."""
+
+    def __init__(
+        self, meter: str = "meter", display: str = "display", relay: str = "relay", button_channel: int = 4
+    ) -> None:
+        self._meter = meter
+        self._name = display
+        self._relay = relay
+        self._channel = button_channel
+
+    @cached_property
+    def _case(self) -> Prepaying:
+        # Asked for when a keyword runs: the documentation of the keywords is made without a run.
+        return Prepaying(session().bench, self._meter)
+
+    @cached_property
+    def _judge(self) -> Judge:
+        return session().judge
+
+    @property
+    def _display(self) -> Any:
+        return self._case.bench.device(self._name)
+
+    @property
+    def _model(self) -> Any:
+        return self._case.bench.predicted(self._name)
+
+    def _predict(self, value: Any) -> Witness:
+        return Witness.predict(value, f"model of {self._name}")
+
+    # --- preparing -----------------------------------------------------------------------------------------------------
+
+    @keyword
+    def the_display_has_joined(self, within: timedelta) -> None:
+        """Let bench time pass until the display is on the meter's home area network."""
+        deadline = self._case.bench.now + within
+        while not self._display.link().joined and self._case.bench.now < deadline:
+            self._case.bench.advance(1.0)
+
+    @keyword
+    def the_meters_own_display_is_switched(self, wanted: str) -> None:
+        """`off` or `on`: a bench relay presses the meter's button, as the customer would."""
+        if bool(self._case.meter.display()) is not (wanted == "on"):
+            self._case.bench.device(self._relay).pulse(self._channel, RELAY_PRESS_S)
+            self._case.bench.advance(2 * RELAY_PRESS_S)
+
+    # --- checking ------------------------------------------------------------------------------------------------------
+
+    def _check_account(self, id_: str, what: str) -> None:
+        """The display's balance, energy and time left against the back office's statement."""
+        case, shown, should = self._case, self._display.balance(), self._model.balance()
+        statement = case.statement()
+        if statement is None:
+            self._judge.check(id_, f"{what}: there is a statement to show", system="Display", claim=None, expected=True)
+            return
+        minutes = timedelta(minutes=int(statement.time_left.total_seconds()) // 60)
+        expected = {
+            "balance_cents": statement.balance_cents,
+            # The display's text carries whole kilowatt-hours.
+            "credit_wh": round(statement.credit_wh / 1000) * 1000,
+            "time_left": minutes,
+        }
+        for name, value in expected.items():
+            self._judge.check(
+                id_,
+                f"{what}: {name.removesuffix('_cents').removesuffix('_wh').replace('_', ' ')}",
+                system="Display",
+                claim=getattr(shown, name, None),
+                predict=self._predict(getattr(should, name, None)),
+                expected=value,
+                tolerance=1000 if name == "credit_wh" else None,
+            )
+
+    @keyword
+    def display_device_shows_the_account(self) -> None:
+        """C3-S1.13, C3-MSG-12: where one is fitted: balance in dollars and kWh, and the time left."""
+        if not self._judge.applicable("C3-S1.13", "display_device", system="Meter"):
+            return
+        self._case.bench.advance(2.0)
+        self._check_account("C3-S1.13", "the display device")
+        shown: DisplayedBalance | None = self._display.balance()
+        self._judge.fields(
+            "C3-MSG-12",
+            "balance, energy and time left on the display device",
+            system="Display",
+            required=("balance_cents", "credit_wh", "time_left"),
+            claim=shown,
+        )
+        self._judge.settle()
+
+    @keyword
+    def display_device_shows_what_the_meter_has_to_show(self) -> None:
+        """C3-FR-03: account, price and text, whatever the meter's own display does."""
+        case = self._case
+        case.bench.advance(2.0)
+        own = bool(case.shown())
+        what = f"own display {'on' if own else 'off'}"
+        self._judge.check(
+            "C3-FR-03", f"the meter's own display is {'on' if own else 'off'}", system="Meter", claim=own, expected=own
+        )
+        self._check_account("C3-FR-03", what)
+        self._judge.check(
+            "C3-FR-03",
+            f"{what}: price",
+            system="Display",
+            claim=self._display.price_millicents_per_kwh(),
+            predict=self._predict(self._model.price_millicents_per_kwh()),
+            expected=case.bench.config.utility.tariff.price_millicents_per_kwh,
+        )
+        self._judge.settle()
+
+    @keyword
+    def the_meters_own_display_shows(self, wanted: str) -> None:
+        """C3-FR-03: `nothing`, or `the account`."""
+        shows = DisplayCode.BALANCE in self._case.shown()
+        self._judge.check(
+            "C3-FR-03",
+            f"the meter's own display shows {wanted}",
+            system="Meter",
+            claim=shows,
+            expected=wanted != "nothing",
+        )
+        self._judge.settle()
+
+    @keyword
+    def display_device_shows_a_text_within(self, text: str, within: timedelta) -> None:
+        """C3-NFR-01: from the meter's processing of a utility message to the display."""
+        case = self._case
+        self._check_passed(
+            "a text of the utility",
+            case.submit(MessageCode.TEXT, text=text),
+            lambda: getattr(self._display.message(), "text", None) == text,
+            within,
+        )
+
+    @keyword
+    def display_device_shows_a_refresh_within(self, cents: int, within: timedelta) -> None:
+        """C3-NFR-01: from the meter's processing of a balance to the display."""
+        case = self._case
+        left = timedelta(hours=30)
+        zero_at = case.bench.now + left
+        fields: dict[str, Any] = {
+            "balance_cents": cents,
+            "credit_wh": cents * 40,
+            "time_left": left,
+            "zero_at": zero_at,
+        }
+        self._check_passed(
+            "a balance",
+            case.submit(MessageCode.BALANCE, **fields),
+            lambda: getattr(self._display.balance(), "balance_cents", None) == cents,
+            within,
+        )
+
+    @keyword
+    def display_device_shows_usage_when_recorded(self, within: timedelta) -> None:
+        """C3-NFR-01: the register on the display follows the interval that the meter has recorded."""
+        case = self._case
+        ahead = case.ahead_by()
+        before = self._display.delivered_wh()
+        since = case.bench.now + ahead
+        recorded: list[Any] = []
+        while not recorded and case.bench.now + ahead - since < 3 * case.interval:
+            case.bench.advance(1.0)
+            recorded = [i for i in case.meter.intervals(since) if i.ends_at > since]
+        deadline = (recorded[0].ends_at - ahead if recorded else case.bench.now) + within
+        # What it shows by the deadline counts; reading a second later cannot make it earlier.
+        case.bench.advance(max(0.0, (deadline - case.bench.now).total_seconds()))
+        after = self._display.delivered_wh()
+        self._judge.check(
+            "C3-NFR-01",
+            "usage is passed on when it is recorded",
+            system="Meter",
+            claim=after is not None and (before is None or after > before),
+            predict=self._predict(self._model.delivered_wh() is not None),
+            expected=True,
+        )
+        self._judge.settle()
+
+    def _check_passed(self, what: str, message_id: int, shown: Any, within: timedelta) -> None:
+        """The display shows something within a time of the meter's having processed it, asked ten times a second."""
+        case = self._case
+        asked = case.bench.now
+        while not (seen := bool(shown())) and case.bench.now - asked < timedelta(minutes=20):
+            case.bench.advance(0.1 if case.bench.now - asked < timedelta(seconds=30) else 10.0)
+        seen_at = case.bench.now
+        case.until_receipt(message_id, 60)
+        receipt = case.receipt(message_id)
+        late = None
+        if seen and receipt is not None:
+            late = (seen_at - (receipt.completed_at - case.ahead_by())).total_seconds()
+        self._judge.check(
+            "C3-NFR-01",
+            f"{what} is passed on",
+            system="Meter",
+            claim=late,
+            expected=0.0,
+            tolerance=within.total_seconds(),
+            unit="s",
+        )
+        self._judge.settle()

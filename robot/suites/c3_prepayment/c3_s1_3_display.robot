@@ -1,0 +1,36 @@
+*** Settings ***
+Documentation       C3: what scenario 1 asks of the customer's display device.
+Library             ../../keywords/prepayment_requirements.py
+Library             ../../keywords/prepayment_display.py
+Test Setup          A Site With A Joined Display
+Test Teardown       The Meters Own Display Is Switched    on
+
+
+*** Variables ***
+# "As soon as": no waiting for a cycle or a batch.
+${AT ONCE}          1 second
+
+
+*** Test Cases ***
+The Display Device Shows Everything Whatever The Meters Own Display Does
+    [Tags]    C3-FR-03
+    The Customer Has Prepaid    1500
+    The Meters Own Display Shows    the account
+    Display Device Shows What The Meter Has To Show
+    The Meters Own Display Is Switched    off
+    The Customer Has Prepaid    1200
+    The Meters Own Display Shows    nothing
+    Display Device Shows What The Meter Has To Show
+
+The Meter Passes On At Once What It Receives And Records
+    [Tags]    C3-NFR-01
+    The Head End Sends    CONNECT
+    Display Device Shows A Refresh Within    4321    ${AT ONCE}
+    Display Device Shows Usage When Recorded    2 seconds
+    Display Device Shows A Text Within    Planned work on Tuesday    ${AT ONCE}
+
+
+*** Keywords ***
+A Site With A Joined Display
+    The Site Is Provisioned
+    The Display Has Joined    1 minute
