@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export UV_PROJECT_ENVIRONMENT := $(VENV)
 
-.PHONY: certify certify-wall test lint bench trace defects lock clean setup apt node-client
+.PHONY: certify certify-wall test lint bench docs trace defects lock clean setup apt node-client
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -27,6 +27,9 @@ lint: $(VENV)/.ready ## Check style and types
 
 bench: $(VENV)/.ready ## Measure and hold against the targets
 	$(BIN)/python -m benchmarks
+
+docs: $(VENV)/.ready ## Build the documentation into build/docs
+	$(BIN)/python docs/build.py
 
 trace: $(VENV)/.ready ## Show requirement -> tests -> defects -> last verdict
 	$(BIN)/twinbench trace
@@ -81,4 +84,4 @@ lock: ## Resolve and lock the requirements anew
 	echo uv | uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header - -o requirements/uv.txt
 
 clean: ## Remove what was made
-	rm -rf $(VENV) .uv runs .pytest_cache .mypy_cache .ruff_cache .hypothesis $(NODE_CLIENT)/node_modules
+	rm -rf $(VENV) .uv runs build .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis $(NODE_CLIENT)/node_modules

@@ -28,8 +28,8 @@ from drivers.wire import meter_profile
 
 T = TypeVar("T")
 
-_SHARE = 0.1
-"""How far a value may be from its prediction and still show that the wiring is right: mains are within ±10 %."""
+_SHARE = {"V": 0.1, "A": 0.1, "W": 0.2}
+"""How far a value may be from its prediction, by unit, and still show that the wiring is right: mains are within ±10 %."""
 _NOTHING = {"V": 10.0, "A": 0.1, "W": 20.0}
 """What may show, by unit, where nothing should."""
 
@@ -670,7 +670,7 @@ class _Examination:
 
 def _agree(found: float, expected: float, unit: str) -> bool:
     """Whether a value shows what it should, for wiring's sake. No data and over range never do."""
-    return math.isfinite(found) and abs(found - expected) <= max(_NOTHING[unit], _SHARE * abs(expected))
+    return math.isfinite(found) and abs(found - expected) <= max(_NOTHING[unit], _SHARE[unit] * abs(expected))
 
 
 def _reversed(found_w: float, expected_w: float) -> bool:

@@ -53,7 +53,9 @@ def prepare() -> None:
 
 def _prepared(source: Path) -> str:
     text = source.read_text(encoding="utf-8")
-    text = re.sub(r"^::: ([\w.]+)\.\*$", lambda m: "\n".join(f"::: {name}" for name in _modules(m[1])), text, flags=re.M)
+    text = re.sub(
+        r"^::: ([\w.]+)\.\*$", lambda m: "\n".join(f"::: {name}" for name in _modules(m[1])), text, flags=re.M
+    )
     text = text.replace("<!-- keywords -->", _keywords())
     text = text.replace("<!-- help -->", _help())
     return _LINK.sub(lambda m: _link(source, m[1]), text)

@@ -23,7 +23,7 @@ from twins.utility.css import Payment, PrepayRequest
 from twins.utility.errors import NotAccepted, Reason
 from twins.utility.payments import PaymentMeans, PaymentMethod
 
-ROOT = Path(__file__).parents[2]
+SMALL = Path(__file__).with_name("one-of-each.yaml")
 CARD = PaymentMeans(PaymentMethod.CARD, {"number": "4111111111111111", "expiry": "2030-01"})
 EMPTY = PaymentMeans(PaymentMethod.CARD, {"number": "4000000000000002", "expiry": "2030-01"})
 ACCOUNT = "1001"
@@ -32,7 +32,7 @@ ACCOUNT = "1001"
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[Bench]:
     """A bench whose meter line gives up sooner, so that a day without it is short."""
-    data = yaml.safe_load((ROOT / "inventory" / "benches" / "twin.yaml").read_text(encoding="utf-8"))
+    data = yaml.safe_load(SMALL.read_text(encoding="utf-8"))
     data["targets"]["site"]["resources"][2]["SerialLine"]["timeout"] = 0.15
     file = tmp_path / "bench.yaml"
     file.write_text(yaml.safe_dump(data))
@@ -45,7 +45,7 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
 @pytest.fixture(scope="module")
 def office() -> Iterator[Prepaying]:
     """A bench whose customer service is asked; each test makes its own request."""
-    bench = Bench(inventory.load(ROOT / "inventory" / "benches" / "twin.yaml"))
+    bench = Bench(inventory.load(SMALL))
     bench.up(mirror=False)
     yield Prepaying(bench)
     bench.down()

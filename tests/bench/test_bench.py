@@ -21,12 +21,11 @@ from bench.data import BadInput
 from drivers.roles import AtZero, MessageCode, MeterMessage, Switch
 from twins.utility.adcs import Request
 
-ROOT = Path(__file__).parents[2]
-TWIN = ROOT / "inventory" / "benches" / "twin.yaml"
+TWIN = Path(__file__).with_name("one-of-each.yaml")
 
 
 def bench_of(tmp_path: Path, change: Callable[[dict[str, Any]], object]) -> Bench:
-    """A bench whose file differs from the twin bench's."""
+    """A bench whose file differs from the small bench's."""
     data = yaml.safe_load(TWIN.read_text(encoding="utf-8"))
     change(data)
     file = tmp_path / "bench.yaml"
@@ -61,10 +60,13 @@ def _target(link: Path) -> str:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def warm() -> None:
-    """What libraries open once and keep is opened before anybody counts."""
-    with Bench(inventory.load(TWIN)):
-        pass
+def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Temporary files have a place of their own, and what libraries open once and keep is opened before anybody counts."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", str(tmp_path_factory.mktemp("temporary")))
+        with Bench(inventory.load(TWIN)):
+            pass
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -364,12 +364,6 @@ def test_a_source_that_is_silent_means_that_nothing_is_switched(tmp_path: Path) 
         assert not bench.taken
 
 
-def test_a_source_that_gives_less_is_told(tmp_path: Path) -> None:
-    with served(variant(tmp_path, TWIN, device("source", gain_error_pct=0.0))) as bench:
-        bench.call(bench.twins["source"].inject, "output_low")  # a tenth less: mains may be that low, their power not
-        assert look(bench).findings
-
-
 def test_an_open_door_keeps_the_bench_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def door(data: dict[str, Any]) -> None:
         data["twinbench"]["safety"] = {"door": {"operator": True}}

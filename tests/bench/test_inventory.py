@@ -19,7 +19,8 @@ from twins.wiring import Contact, Tap
 
 ROOT = Path(__file__).parents[2]
 BENCHES = ROOT / "inventory" / "benches"
-TWIN = (BENCHES / "twin.yaml").read_text(encoding="utf-8")
+SMALL = Path(__file__).with_name("one-of-each.yaml")
+TWIN = SMALL.read_text(encoding="utf-8")
 
 
 def refusal(text: str | bytes, tmp_path: Path) -> str:
@@ -42,7 +43,7 @@ def line_with(text: str, piece: str) -> int:
 
 
 def changed(old: str, new: str) -> str:
-    """The twin bench's file with one place of it changed."""
+    """The small bench's file with one place of it changed."""
     assert TWIN.count(old) == 1, f"{old!r} stands {TWIN.count(old)} times"
     return TWIN.replace(old, new)
 
@@ -536,7 +537,7 @@ def test_labgrid_s_own_schema_of_a_bench_file() -> None:
     """What labgrid is handed has no trace of our section, and no link that names a twin."""
     from twins.faces.stream import Endpoint
 
-    found = inventory.load(BENCHES / "twin.yaml")
+    found = inventory.load(SMALL)
     ends = {
         ("relay", "bus"): Endpoint("rtu", "/dev/pts/7"),
         ("analyzer", "lan"): Endpoint("vxi11", "127.0.0.1:4711"),

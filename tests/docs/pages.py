@@ -73,7 +73,9 @@ def copy_of_the_checkout(to: Path) -> None:
     """The project as it lies there, with the environment that runs the test as its `.venv`, ready."""
     shutil.copytree(ROOT, to, ignore=shutil.ignore_patterns(*NOT_COPIED), symlinks=True)
     (to / ".venv").mkdir()
-    (to / ".venv" / "bin").symlink_to(BIN)
+    for part in BIN.parent.iterdir():
+        if part.name != ".ready":
+            (to / ".venv" / part.name).symlink_to(part)
     (to / ".venv" / ".ready").touch()  # newer than what it is made from: `make` sets nothing up
 
 

@@ -23,14 +23,19 @@ from tests.conftest import LoopThread
 from twins import defects, models
 from twins.clock import SteppedClock
 from twins.faces.stream import Endpoint
+from twins.mirror.variables import TABLES
 from twins.wiring import Site, Tap
 
 ROOT = Path(__file__).parents[2]
 ROOMS = {"relays", "analyzers", "sources", "loads", "meters", "displays", "chargers", "gateways", "premises"}
 ROLES = {value for value in vars(roles).values() if isinstance(value, type) and roles.Device in value.__mro__[1:]}
+COMMANDS = {command for table in TABLES.values() for command in table.commands}
+"""What the roles have a device do, as the mirror has it."""
 ON_PTY = ("pty", "rtu")
 # Somebody who reads the class has to learn what it was made from.
-SOURCE = re.compile(r"manual|protocol|standard|C12|IEEE|Modbus|SCPI|RAVEn|profile|programming guide|register map", re.I)
+SOURCE = re.compile(
+    r"manual|protocol|standard|C12|IEEE|Modbus|SCPI|RAVEn|profile|programming guide|register map|\bIM WT", re.I
+)
 
 
 def modules(top: str) -> Iterator[str]:
@@ -56,6 +61,13 @@ def role_of(module: str) -> type:
     room = module.split(".", 1)[1]
     (found,) = {models.find(n).role for n in MODELS if _where(n) == f"twins.{room}"}
     return found
+
+
+def behaviour_class(module: str) -> type:
+    """The class of the behaviour of the twin beside a driver."""
+    (name,) = {n for n in MODELS if _where(n).split(".", 1)[1] == module.split(".", 1)[1]}
+    model, site = models.find(name), Site(SteppedClock())
+    return type(model.build(site.clock, site, name="it", options=model.default_site(site)))
 
 
 def _where(name: str) -> str:
@@ -140,22 +152,28 @@ def test_a_driver_waits_only_as_it_is_told(driver: type[DeviceDriver]) -> None:
 
 
 @pytest.mark.parametrize("driver", DRIVERS, ids=lambda c: c.__name__)
-def test_a_driver_tells_what_its_role_calls_a_command(driver: type[DeviceDriver]) -> None:
-    """What a driver tells its followers is a method of the role, called with arguments that it takes."""
-    role = role_of(driver.__module__)
-    for name in driver.__module__, *(base.__module__ for base in driver.__mro__[1:]):
-        if not name.startswith("drivers.") or name == "drivers.device":
+def test_a_driver_tells_what_its_twin_can_follow(driver: type[DeviceDriver]) -> None:
+    """What a driver tells its followers is a method that the twin's behaviour has too, with as many arguments."""
+    twin = behaviour_class(driver.__module__)
+    told = set()
+    for module in dict.fromkeys(base.__module__ for base in driver.__mro__):
+        if not module.startswith("drivers.") or module == "drivers.device":
             continue
-        for node in ast.walk(ast.parse(inspect.getsource(importlib.import_module(name)))):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "tell":
-                first = node.args[0]
-                if isinstance(first, ast.Constant):
-                    assert first.value in asked_of(role), f"{name}:{node.lineno} tells {first.value!r}"
-                    wants = list(inspect.signature(getattr(role, first.value)).parameters)[1:]
-                    told = node.args[1:]
-                    assert len(told) == len(wants) or any(isinstance(a, ast.Starred) for a in told), (
-                        f"{name}:{node.lineno} tells {first.value} {len(told)} arguments of {len(wants)}"
-                    )
+        for node in ast.walk(ast.parse(inspect.getsource(importlib.import_module(module)))):
+            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "tell"):
+                continue
+            first, *arguments = node.args
+            if not isinstance(first, ast.Constant):
+                continue
+            told.add(first.value)
+            assert hasattr(twin, first.value), f"{module}:{node.lineno}: {twin.__name__} has no {first.value!r}"
+            takes = [p for p in list(inspect.signature(getattr(twin, first.value)).parameters.values())[1:]]
+            wants = sum(p.default is p.empty for p in takes)
+            assert wants <= len(arguments) <= len(takes), (
+                f"{module}:{node.lineno} tells {first.value} {len(arguments)} arguments; {twin.__name__} takes {wants}"
+            )
+    changing = [m for m in asked_of(role_of(driver.__module__)) if m in COMMANDS]
+    assert set(changing) <= told, f"nobody is told of {sorted(set(changing) - told)}"
 
 
 # --- twins --------------------------------------------------------------------------------------------------------------------
@@ -249,10 +267,11 @@ def test_every_fault_comes_and_goes_and_every_button_can_be_pressed(alone: Alone
     assert isinstance(alone.loop.call(it.identify), roles.Identity)
 
 
-def test_the_default_site_is_a_small_one(alone: Alone) -> None:
+@pytest.mark.parametrize(
+    "alone", [n for n in MODELS if models.find(n).role in (roles.PowerAnalyzer, roles.Meter)], indirect=True
+)
+def test_the_default_site_of_what_measures_is_a_small_one(alone: Alone) -> None:
     taps = [node for node in alone.site.nodes.values() if isinstance(node, Tap)]
-    if alone.model.role not in (roles.PowerAnalyzer, roles.Meter):
-        pytest.skip("only what measures says what there is")
     states = [alone.loop.call(tap.state) for tap in taps]
     assert any(
         abs(sum(map(abs, s.voltages)) - 240) < 1

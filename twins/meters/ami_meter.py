@@ -47,7 +47,7 @@ from twins.meters.service import Service
 from twins.meters.timekeeping import OwnClock
 from twins.models import LineOptions, Model
 from twins.premises import han
-from twins.wiring import WiringError, Contact, Load, Site, Source, Tap, split_phase
+from twins.wiring import Contact, Load, Site, Source, Tap, WiringError, split_phase
 
 _LATE_S = 61.0
 

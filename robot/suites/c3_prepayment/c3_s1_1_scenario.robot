@@ -12,6 +12,7 @@ A Customer Prepays And Is Energised At Once
     [Tags]    C3-S1    C3-MSG-01    C3-MSG-02    C3-MSG-05    C3-MSG-06    C3-MSG-07    C3-MSG-08    C3-MSG-10
     ...    C3-MSG-11    C3-MSG-12
     The Display Has Joined    1 minute
+    The Display Shows An Earlier Balance    100
     Customer Asks To Prepay By Phone
     Representative Refuses Somebody Else
     Representative Confirms The Customers Identity

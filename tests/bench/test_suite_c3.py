@@ -1,0 +1,179 @@
+"""The suites of prepayment: every id that is in has its test and its defect, every tag and keyword is there, nobody sleeps."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+from robot.api import TestSuiteBuilder
+from robot.running import TestCase, TestSuite
+
+from bench.judge import requirements, trace
+from bench.judge.requirements import Catalogue
+from twins import defects
+
+ROOT = Path(__file__).parents[2]
+ROBOT = ROOT / "robot"
+FILES = sorted(ROBOT.rglob("*.robot"))
+# What scenario 1 carries: its own tests, each with its witnesses.
+SCENARIO_1 = [
+    *(f"C3-FR-{n}" for n in ("01", "05", "12", "15", "19", "25", "26", "31", "32")),
+    *("C3-NFR-02", "C3-NFR-06", "C3-NFR-07", "C3-BR-01", "C3-BR-02"),
+    *(f"C3-MSG-{n}" for n in ("01", "02", "05", "06", "07", "08", "10", "11", "12")),
+    *(f"C3-S1.{n:02}" for n in range(1, 13)),
+]
+
+
+@pytest.fixture(scope="module")
+def catalogue() -> Catalogue:
+    return requirements.load()
+
+
+@pytest.fixture(scope="module")
+def suite() -> TestSuite:
+    return TestSuiteBuilder().build(str(ROBOT / "suites"))
+
+
+@pytest.fixture(scope="module")
+def traced(catalogue: Catalogue) -> dict[str, trace.Row]:
+    found = trace.trace(catalogue=catalogue)
+    assert found.errors == ()
+    return {row.id: row for row in found.rows}
+
+
+def tests_of(suite: TestSuite) -> list[TestCase]:
+    return list(suite.all_tests)
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[\s_]", "", name).lower()
+
+
+# --- coverage ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("id_", SCENARIO_1)
+def test_what_scenario_1_carries_is_covered(id_: str, traced: dict[str, trace.Row], catalogue: Catalogue) -> None:
+    row = traced[id_]
+    assert row.covered
+    assert row.tests, "no test decides it"
+    if catalogue[id_].needs_defect:
+        assert row.defects, "no defect breaks it"
+        assert {id_} <= {broken for name in row.defects for broken in defects.CATALOGUE[name].breaks}
+
+
+def test_scenario_1_is_in(catalogue: Catalogue) -> None:
+    inside, out = trace.scope(catalogue)
+    assert set(SCENARIO_1) <= inside
+    assert all(reason.strip() for reason in out.values())
+
+
+def test_each_requirement_has_a_test_of_its_own(suite: TestSuite) -> None:
+    """A requirement beside the scenario is not decided in passing: one test's name stands for it alone."""
+    for id_ in (i for i in SCENARIO_1 if re.match(r"C3-(FR|NFR|BR)-", i)):
+        assert [t.name for t in tests_of(suite) if str(id_) in set(map(str, t.tags)) and len(t.tags) == 1], id_
+
+
+def test_each_step_that_a_system_acts_is_broken_by_a_defect(traced: dict[str, trace.Row], catalogue: Catalogue) -> None:
+    steps = [row for row in traced.values() if row.id in SCENARIO_1 and row.id.startswith("C3-S1.")]
+    assert len(steps) == 12
+    for row in steps:
+        assert bool(row.defects) or not catalogue[row.id].needs_defect, row.id
+    assert sum(catalogue[row.id].needs_defect for row in steps) >= 8
+
+
+def test_every_defect_breaks_something_that_a_test_decides(traced: dict[str, trace.Row]) -> None:
+    for defect in defects.CATALOGUE.values():
+        for id_ in defect.breaks:
+            assert traced[id_].tests, f"{defect.name} breaks {id_}, which no test decides"
+
+
+# --- the files ------------------------------------------------------------------------------------------------------------
+
+
+def test_every_tag_that_looks_like_an_id_is_one(suite: TestSuite, catalogue: Catalogue) -> None:
+    for test in tests_of(suite):
+        tags = [str(tag) for tag in test.tags]
+        ids = [tag for tag in tags if catalogue.looks_like_id(tag)]
+        assert ids, f"{test.name} decides nothing"
+        for id_ in ids:
+            assert catalogue.expand(id_)
+
+
+def test_names_of_tests_are_unique(suite: TestSuite) -> None:
+    names = [test.name for test in tests_of(suite)]
+    assert sorted(names) == sorted(set(names))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.name)
+def test_nobody_sleeps_or_reaches_round_the_bench(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert not re.search(r"^\s+(Sleep|Run Process|Evaluate)\b", text, re.M | re.I)
+    assert not re.search(r"^Library\s+(Process|OperatingSystem|Telnet)\b", text, re.M)
+    assert re.search(r"^Documentation\s+\S", text, re.M)
+
+
+def test_robot_s_room_is_no_package() -> None:
+    assert not list(ROBOT.rglob("__init__.py"))
+
+
+def test_keywords_do_not_reach_into_a_behaviour() -> None:
+    """There is no short cut from a keyword to a twin: not by import, and not by the bench's own twins."""
+    for path in sorted((ROBOT / "keywords").glob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom):
+                module = node.module or ""
+                rooms = (
+                    "twins.meters",
+                    "twins.relays",
+                    "twins.analyzers",
+                    "twins.faces",
+                    "twins.wiring",
+                    "twins.defects",
+                )
+                assert not module.startswith(rooms), f"{path.name}:{node.lineno} imports {module}"
+            if isinstance(node, ast.Attribute):
+                assert node.attr not in ("twins", "shadows", "site", "defects"), (
+                    f"{path.name}:{node.lineno} .{node.attr}"
+                )
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                called = (getattr(node.func.value, "id", ""), node.func.attr)
+                assert called not in {("time", "sleep"), ("time", "time"), ("datetime", "now")}, (
+                    f"{path.name}:{node.lineno}"
+                )
+
+
+def test_every_keyword_of_a_suite_is_there(suite: TestSuite) -> None:
+    """As Robot Framework's dry run finds it, but without a bench."""
+    from robot.libdocpkg import LibraryDocumentation
+
+    known = {
+        _normal(keyword.name): keyword
+        for path in sorted((ROBOT / "keywords").glob("*.py"))
+        for keyword in LibraryDocumentation(str(path)).keywords
+    }
+    used = set()
+    for test in tests_of(suite):
+        for step in [*test.body, *([test.setup] if test.has_setup else [])]:
+            name = str(getattr(step, "name", ""))
+            assert _normal(name) in known, f"{test.name}: no keyword {name!r}"
+            used.add(_normal(name))
+    for name, keyword in known.items():
+        assert keyword.doc, f"the keyword {keyword.name!r} has no documentation"
+        assert name in used, f"no suite uses the keyword {keyword.name!r}"
+
+
+def test_limits_are_the_catalogue_s(catalogue: Catalogue) -> None:
+    """No keyword and no suite writes a limit of a requirement as a number beside the name of the requirement."""
+    for path in [*sorted((ROBOT / "keywords").glob("*.py"))]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "check"):
+                continue
+            for keyword in node.keywords:
+                if keyword.arg == "limit":
+                    assert not (isinstance(keyword.value, ast.Constant) and not isinstance(keyword.value.value, str)), (
+                        f"{path.name}:{node.lineno} writes a limit as a number"
+                    )
