@@ -18,7 +18,7 @@ certify-wall: $(VENV)/.ready ## The same on real time, against twins in a proces
 	$(BIN)/python -m bench.wall inventory/benches/twin.yaml inventory/benches/lab-example.yaml
 
 test: $(VENV)/.ready apt node-client ## Run all tests
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --dist loadfile
 
 lint: $(VENV)/.ready ## Check style and types
 	$(BIN)/ruff format --check .

@@ -426,9 +426,9 @@ class Bench:
         until = datetime.fromtimestamp(self.clock.now().timestamp() + seconds, self.clock.now().tzinfo)
         if not self._watched:
             return self.loop.run(self.clock.run_until(until, enough))
-        self._end_if_stopped(look=self.clock.stepped)
+        self.check()
         found = self.loop.run(self.clock.run_until(until, lambda: self._stopped() is not None or enough()))
-        self._end_if_stopped(look=self.clock.stepped)
+        self.check()
         return found
 
     @property
@@ -444,8 +444,9 @@ class Bench:
             return LinkLost(self.strategy.held.lost)
         return Refused(self.safety.alarm) if self.safety.alarm is not None else None
 
-    def _end_if_stopped(self, look: bool) -> None:
-        if look:  # on real time the door has a watch of its own
+    def check(self) -> None:
+        """Raise what has stopped the run from outside, as `advance` does; nothing as long as all is well."""
+        if self.clock.stepped:  # on real time the door has a watch of its own
             self.safety.look()
         stopped = self._stopped()
         if stopped is not None:

@@ -356,7 +356,7 @@ def _finish(record: Record, result: Result, interrupted: bool) -> None:
 
 def _settle(result: Result, record: Record) -> None:
     if record.lost is not None and record.lost not in result.problems:
-        result.problems.append(record.lost)
+        result.problems.insert(0, record.lost)  # the cause of what else is complained of
     verdicts = [judged.verdict for judged in result.judged] + [test.verdict for test in result.tests]
     result.verdict = Verdict.ERROR if result.problems else worst(verdicts)
 
@@ -412,7 +412,8 @@ def _robot(suites: Path, tags: list[str], out: Path, listener: Listener, problem
         if line.startswith("[ ERROR ]"):
             problems.append(f"Robot Framework: {line.removeprefix('[ ERROR ]').strip()}")
     if code > _ROBOT_STOPPED or (code == _ROBOT_BAD_DATA and not problems):
-        problems.append(f"Robot Framework gave up with code {code}: {' '.join(complained.getvalue().split())[:300]}")
+        said_last = complained.getvalue().partition("Traceback (most recent call last)")[0]
+        problems.append(f"Robot Framework gave up with code {code}: {' '.join(said_last.split())[:300]}")
     stopped = code == _ROBOT_STOPPED or listener.interrupted
     if stopped:
         problems.append("the run was interrupted")

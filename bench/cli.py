@@ -291,6 +291,8 @@ def run(arguments: list[str] | None = None) -> int:
 def main() -> None:
     """Entry point of the command."""
     signal.signal(signal.SIGTERM, _interrupted)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # a terminal that is closed; under nohup it is ignored
+        signal.signal(signal.SIGHUP, _interrupted)
     sys.exit(run())
 
 

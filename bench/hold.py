@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from typing import Protocol
 
 from drivers.errors import DeviceError
@@ -25,8 +24,8 @@ class HoldingRelay(Protocol):
         """Close contacts for `seconds` at a time from now on; 0: for good."""
         ...
 
-    def renew(self) -> None:
-        """Start the time of every contact held anew."""
+    def renew(self) -> tuple[int, ...]:
+        """Start the time of every contact held anew; returns the channels that have opened by themselves before."""
         ...
 
 
@@ -50,18 +49,18 @@ class Hold:
         self._thread.join(self._seconds)
 
     def _run(self) -> None:
-        renewed = time.monotonic()
+        why = "this process did not run"
         while not self._stopped.wait(self._seconds / RENEWALS):
             try:
-                self._relay.renew()
-                renewed = time.monotonic()
+                late = self._relay.renew()
             except DeviceError as no:
+                why = str(no)
                 _log.warning("%s: its contacts cannot be held: %s", self._name, no)
-                if time.monotonic() - renewed >= self._seconds:
-                    self.lost = (
-                        f"{self._name}: contacts were not renewed for {self._seconds:g} s and have opened ({no})"
-                    )
-                    return
+                continue
+            if late:
+                gone = f"channel {', '.join(map(str, late))} was not renewed for {self._seconds:g} s"
+                self.lost = f"{self._name}: {gone} and has opened by itself: {why}"
+                _log.error("%s", self.lost)
 
 
 __all__ = ["Hold", "HoldingRelay"]

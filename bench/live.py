@@ -46,6 +46,8 @@ def keep_up(
                 now = time.monotonic()
                 if bench.clock.stepped:
                     bench.advance(now - last)
+                else:
+                    bench.check()
                 last = now
                 if live is not None:
                     live.update(_table(bench))

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import attr
 from labgrid.factory import target_factory
@@ -10,6 +14,27 @@ from labgrid.resource import Resource
 
 WireLog = Callable[[str, bytes], None]
 """Called with ("tx" | "rx", bytes) for what the host sent or received."""
+
+
+def holder_of(port: str) -> str:
+    """Who has locked a serial port, to be put behind a message: `; python (process 4711) has it`. Empty where nobody is found.
+
+    Drivers take a serial port for themselves alone (flock), as pyserial's `exclusive` does; `/proc/locks` names the process.
+    """
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        file = Path(port).stat()
+        where = f"{os.major(file.st_dev):02x}:{os.minor(file.st_dev):02x}:{file.st_ino}"
+        for line in Path("/proc/locks").read_text(encoding="ascii").splitlines():
+            fields = line.split()
+            if fields[1] == "FLOCK" and fields[5] == where:
+                command = Path(f"/proc/{fields[4]}/comm").read_text(encoding="utf-8", errors="replace").strip()
+                return f"; {command} (process {fields[4]}) has it"
+    return ""
+
+
+def claim(instrument: Any) -> None:
+    """Take the serial port of an instrument opened by pyvisa-py for this process alone. SerialException where another has it."""
+    instrument.visalib.sessions[instrument.session].interface.exclusive = True
 
 
 @attr.s(eq=False)

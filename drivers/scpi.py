@@ -16,6 +16,7 @@ from pyvisa.errors import VisaIOError
 
 from drivers.device import DeviceDriver
 from drivers.errors import LinkLost, Refused
+from drivers.links import claim, holder_of
 from drivers.roles import Identity
 from drivers.wire.ieee488 import parse_error
 
@@ -110,11 +111,13 @@ class ScpiDriver(DeviceDriver):
                 **({"baud_rate": link.baudrate} if self._serial else {}),
             )
             if self._serial:
+                claim(self._instrument)
                 self._instrument.flush(BufferOperation.discard_read_buffer)
         except Exception as no:  # pyvisa-py raises whatever went wrong, even a bare Exception
             self._close()
+            who = holder_of(link.resource[4:].split("::")[0]) if self._serial else ""
             raise LinkLost(
-                f"{link.resource}: cannot be opened ({no or type(no).__name__}); check address, cable and power"
+                f"{link.resource}: cannot be opened ({no or type(no).__name__}){who}; check address, cable and power"
             ) from no
 
     @property

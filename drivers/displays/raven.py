@@ -25,7 +25,7 @@ from labgrid.factory import target_factory
 
 from drivers.device import DeviceDriver
 from drivers.errors import LinkLost, NotSupported, OutOfRange, Refused
-from drivers.links import SerialLine
+from drivers.links import SerialLine, holder_of
 from drivers.roles import DisplayedBalance, DisplayedMessage, HanLink, Identity
 from drivers.wire import raven_xml as wire
 from drivers.wire.raven_xml import Fragment
@@ -68,7 +68,7 @@ class _Line(RAVEnBaseDevice):
             )
         except (OSError, ValueError) as no:
             raise LinkLost(
-                f"{self._name}: cannot open the port: {no}; check the path, and that nobody else has it"
+                f"{self._name}: cannot open the port: {no}{holder_of(link.port)}; check the path, and that nobody else has it"
             ) from no
         self._incoming = wire.Notifications()
         self._poll = select.poll()

@@ -20,7 +20,7 @@ from labgrid.factory import target_factory
 
 from drivers.device import DeviceDriver
 from drivers.errors import LinkLost, NotSupported, OutOfRange, Refused
-from drivers.links import SerialLine
+from drivers.links import SerialLine, holder_of
 from drivers.roles import (
     Account,
     DisplayItem,
@@ -477,7 +477,10 @@ class AmiMeterDriver(DeviceDriver):
                 exclusive=True,
             )
         except (OSError, ValueError) as no:
-            raise LinkLost(f"{self}: cannot open the port: {no}; check the path, and that nobody else has it") from no
+            who = holder_of(self.line.port)
+            raise LinkLost(
+                f"{self}: cannot open the port: {no}{who}; check the path, and that nobody else has it"
+            ) from no
         self._poll = select.poll()
         self._poll.register(self._port.fileno(), select.POLLIN)
 

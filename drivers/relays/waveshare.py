@@ -29,7 +29,7 @@ from pymodbus.pdu.register_message import ReadHoldingRegistersRequest, ReadHoldi
 
 from drivers.device import DeviceDriver
 from drivers.errors import LinkLost, NotSupported, OutOfRange, Refused
-from drivers.links import Link, ModbusRtuLine, ModbusTcpLink
+from drivers.links import Link, ModbusRtuLine, ModbusTcpLink, holder_of
 from drivers.roles import Identity
 from drivers.wire import waveshare as wire
 from drivers.wire.modbus import ILLEGAL_FUNCTION, CoilWrite, exception_name
@@ -224,19 +224,22 @@ class WaveshareRelayDriver(DeviceDriver):
             self._hold_s, self._hold_steps = seconds, steps
 
     @Driver.check_active
-    def renew(self) -> None:
+    def renew(self) -> tuple[int, ...]:
         """Start the time of every contact held anew. Raises LinkLost, Refused.
 
-        One whose time is over has opened: it is not closed again, LinkLost says so.
+        Returns the channels whose time was over before: they have opened by themselves, and are not closed again.
         """
+        late = []
         for channel in sorted(self._held):
             with self.lock:
                 if channel not in self._held:  # it was opened meanwhile
                     continue
                 if time.monotonic() - self._held[channel] >= self._hold_s:
                     del self._held[channel]
-                    raise LinkLost(f"{self._where}: channel {channel} was not renewed in time and has opened by itself")
-                self._hold(channel)
+                    late.append(channel)
+                else:
+                    self._hold(channel)
+        return tuple(late)
 
     def _hold(self, channel: int) -> None:
         before = time.monotonic()
@@ -317,7 +320,7 @@ class WaveshareRelayDriver(DeviceDriver):
     def _remedy(self) -> str:
         if isinstance(self.link, ModbusTcpLink):
             return "the board has power, is on the network, and has this address"
-        return "the port exists and no other program holds it"
+        return f"the port exists and no other program holds it{holder_of(self.link.port)}"
 
     def _clear_line(self, client: _TcpClient | _RtuClient) -> None:
         """See to it that nothing of an earlier exchange is taken for the next reply."""

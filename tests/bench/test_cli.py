@@ -73,11 +73,11 @@ def test_help_lists_the_verbs_and_is_quick() -> None:
     done = run("--help")
     assert time.perf_counter() - started_at < 1.0
     assert done.returncode == 0
-    for verb in ("certify", "trace", "defects", "up", "twin", "verify"):
+    for verb in ("certify", "trace", "defects", "up", "doctor", "twin", "verify"):
         assert re.search(rf"^\s+{verb}\s+\S", done.stdout, re.M), verb
 
 
-@pytest.mark.parametrize("verb", ["certify", "trace", "defects", "up", "twin", "verify"])
+@pytest.mark.parametrize("verb", ["certify", "trace", "defects", "up", "doctor", "twin", "verify"])
 def test_each_verb_has_help(verb: str) -> None:
     done = run(verb, "--help")
     assert done.returncode == 0

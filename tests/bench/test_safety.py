@@ -566,7 +566,7 @@ def test_a_lost_line_opens_the_relays_and_ends_the_run(site: Site, tmp_path: Pat
         cable.kill()
         cable.wait()
         within(HOLD_S + 0.5, lambda: not any(site.coils()))
-        with pytest.raises((LinkLost, Refused), match="opened by|cannot be seen"):
+        with pytest.raises((LinkLost, Refused), match=r"opened by|cannot be seen"):
             bench.advance(4 * HOLD_S)
         assert not site.source_is_on() or bench.strategy.held.lost  # type: ignore[union-attr]
     finally:
@@ -583,7 +583,7 @@ def test_a_hold_that_ran_out_is_not_taken_up_again(site: Site) -> None:
         process.send_signal(signal.SIGCONT)
         _, said = process.communicate(timeout=30)
     assert process.returncode == 3
-    assert "opened by itself" in said or "have opened" in said
+    assert "opened by itself: this process did not run" in said
     assert site.is_off()
 
 

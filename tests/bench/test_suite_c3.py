@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from robot.api import TestSuiteBuilder
-from robot.running import TestCase, TestSuite
+import robot.api
+import robot.running
+from robot.libdocpkg import LibraryDocumentation
 
 from bench.judge import requirements, trace
 from bench.judge.requirements import Catalogue
@@ -32,8 +36,8 @@ def catalogue() -> Catalogue:
 
 
 @pytest.fixture(scope="module")
-def suite() -> TestSuite:
-    return TestSuiteBuilder().build(str(ROBOT / "suites"))
+def suite() -> robot.running.TestSuite:
+    return robot.api.TestSuiteBuilder().build(str(ROBOT / "suites"))
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +47,7 @@ def traced(catalogue: Catalogue) -> dict[str, trace.Row]:
     return {row.id: row for row in found.rows}
 
 
-def tests_of(suite: TestSuite) -> list[TestCase]:
+def all_tests(suite: robot.running.TestSuite) -> list[robot.running.TestCase]:
     return list(suite.all_tests)
 
 
@@ -70,10 +74,10 @@ def test_scenario_1_is_in(catalogue: Catalogue) -> None:
     assert all(reason.strip() for reason in out.values())
 
 
-def test_each_requirement_has_a_test_of_its_own(suite: TestSuite) -> None:
+def test_each_requirement_has_a_test_of_its_own(suite: robot.running.TestSuite) -> None:
     """A requirement beside the scenario is not decided in passing: one test's name stands for it alone."""
     for id_ in (i for i in SCENARIO_1 if re.match(r"C3-(FR|NFR|BR)-", i)):
-        assert [t.name for t in tests_of(suite) if str(id_) in set(map(str, t.tags)) and len(t.tags) == 1], id_
+        assert [t.name for t in all_tests(suite) if str(id_) in set(map(str, t.tags)) and len(t.tags) == 1], id_
 
 
 def test_each_step_that_a_system_acts_is_broken_by_a_defect(traced: dict[str, trace.Row], catalogue: Catalogue) -> None:
@@ -93,8 +97,8 @@ def test_every_defect_breaks_something_that_a_test_decides(traced: dict[str, tra
 # --- the files ------------------------------------------------------------------------------------------------------------
 
 
-def test_every_tag_that_looks_like_an_id_is_one(suite: TestSuite, catalogue: Catalogue) -> None:
-    for test in tests_of(suite):
+def test_every_tag_that_looks_like_an_id_is_one(suite: robot.running.TestSuite, catalogue: Catalogue) -> None:
+    for test in all_tests(suite):
         tags = [str(tag) for tag in test.tags]
         ids = [tag for tag in tags if catalogue.looks_like_id(tag)]
         assert ids, f"{test.name} decides nothing"
@@ -102,8 +106,8 @@ def test_every_tag_that_looks_like_an_id_is_one(suite: TestSuite, catalogue: Cat
             assert catalogue.expand(id_)
 
 
-def test_names_of_tests_are_unique(suite: TestSuite) -> None:
-    names = [test.name for test in tests_of(suite)]
+def test_names_of_tests_are_unique(suite: robot.running.TestSuite) -> None:
+    names = [test.name for test in all_tests(suite)]
     assert sorted(names) == sorted(set(names))
 
 
@@ -146,24 +150,43 @@ def test_keywords_do_not_reach_into_a_behaviour() -> None:
                 )
 
 
-def test_every_keyword_of_a_suite_is_there(suite: TestSuite) -> None:
-    """As Robot Framework's dry run finds it, but without a bench."""
-    from robot.libdocpkg import LibraryDocumentation
+def test_robot_framework_finds_every_keyword() -> None:
+    """Its dry run: every keyword is there and takes the arguments that it is given."""
+    command = [
+        sys.executable,
+        "-m",
+        "robot",
+        "--dryrun",
+        "--output",
+        "NONE",
+        "--log",
+        "NONE",
+        "--report",
+        "NONE",
+        "--pythonpath",
+        str(ROOT),
+    ]
+    done = subprocess.run(
+        [*command, str(ROBOT / "suites")], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr
+    assert re.search(r"\b0 failed\b", done.stdout)
 
-    known = {
-        _normal(keyword.name): keyword
-        for path in sorted((ROBOT / "keywords").glob("*.py"))
-        for keyword in LibraryDocumentation(str(path)).keywords
-    }
-    used = set()
-    for test in tests_of(suite):
-        for step in [*test.body, *([test.setup] if test.has_setup else [])]:
-            name = str(getattr(step, "name", ""))
-            assert _normal(name) in known, f"{test.name}: no keyword {name!r}"
-            used.add(_normal(name))
-    for name, keyword in known.items():
-        assert keyword.doc, f"the keyword {keyword.name!r} has no documentation"
-        assert name in used, f"no suite uses the keyword {keyword.name!r}"
+
+def test_every_keyword_is_described_and_used(suite: robot.running.TestSuite) -> None:
+    used = {_normal(name) for name in _called(suite)}
+    for path in sorted((ROBOT / "keywords").glob("*.py")):
+        for keyword in LibraryDocumentation(str(path)).keywords:
+            assert keyword.doc, f"the keyword {keyword.name!r} has no documentation"
+            assert _normal(keyword.name) in used, f"no suite uses the keyword {keyword.name!r}"
+
+
+def _called(suite: robot.running.TestSuite) -> Iterator[str]:
+    for child in suite.suites:
+        yield from _called(child)
+    for owner in [*suite.tests, *suite.resource.keywords]:
+        for step in [*owner.body, owner.setup, owner.teardown]:
+            yield str(getattr(step, "name", "") or "")
 
 
 def test_limits_are_the_catalogue_s(catalogue: Catalogue) -> None:
