@@ -330,8 +330,8 @@ def certify(
         except KeyboardInterrupt:
             interrupted = True
             result.problems.append("the run was interrupted")
-        except RecordLost:
-            pass  # `record.lost` says it
+        except RecordLost as no:
+            result.problems.append(record.lost or str(no))
         except Exception as no:  # noqa: BLE001 - whatever the bench throws is its ERROR, and the record says so
             result.problems.append(" ".join(f"{type(no).__name__}: {no}".split()))
         result.judged = _judged(judge, wanted, result.problems)
