@@ -323,7 +323,8 @@ def certify(
                 with in_session(Session(bench, judge, record, seed, tuple(defects))):
                     interrupted = not _robot(suites, tags, record.path, listener, result.problems)
                 result.deviations = list(bench.deviations)
-                record.write_json("deviations.json", result.deviations)
+                first = [{**one, "at": one["at"].isoformat()} for one in result.deviations]
+                record.write_json("deviations.json", first)
         except BadInput:
             record.discard()
             raise

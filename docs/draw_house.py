@@ -42,7 +42,8 @@ _FONT = 'font-family="sans-serif"'
 def _room(x: float, y: float, width: float, height: float, name: str, holds: str, colour: str) -> str:
     lines = _wrapped(holds, int(width / 6.6))
     text = "".join(
-        f'<text x="{x + width / 2:.0f}" y="{y + 42 + 15 * n:.0f}" font-size="12" text-anchor="middle" {_FONT}>{escape(s)}</text>\n'
+        f'<text x="{x + width / 2:.0f}" y="{y + 42 + 15 * n:.0f}" font-size="12" text-anchor="middle" {_FONT}>'
+        f"{escape(s)}</text>\n"
         for n, s in enumerate(lines)
     )
     return (

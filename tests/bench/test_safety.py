@@ -5,6 +5,7 @@ The ends are proven against a site served by a process of its own, through clien
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import select
@@ -146,6 +147,30 @@ def test_a_strategy_above_a_ceiling_brings_nothing_up(benches: Benches) -> None:
     bench = benches({"site": {"voltage_v": 200}}, up=False)
     refused(BenchError, lambda: bench.up(mirror=False), "twinbench.safety.site.voltage_v: 200 V")
     assert bench.twins["relay"].closed() == (False,) * 8  # type: ignore[attr-defined]
+
+
+def test_every_command_of_every_driver_asks_first() -> None:
+    """What a driver tells of when it was taken, it asked for before, with the same name and arguments."""
+    commands = 0
+    for file in sorted((ROOT / "drivers").rglob("*.py")):
+        for function in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if not isinstance(function, ast.FunctionDef):
+                continue
+            calls = {
+                kind: [[ast.unparse(one) for one in call.args] for call in _calls(function, kind)]
+                for kind in ("may", "tell")
+            }
+            assert calls["may"] == calls["tell"], f"{file.name}: {function.name}"
+            for asks, tells in zip(_calls(function, "may"), _calls(function, "tell"), strict=True):
+                assert asks.lineno < tells.lineno, f"{file.name}: {function.name}"
+            commands += len(calls["may"])
+    assert commands > 25
+
+
+def _calls(function: ast.FunctionDef, name: str) -> list[ast.Call]:
+    """Calls of `self.name(...)`, in order."""
+    found = [node for node in ast.walk(function) if isinstance(node, ast.Call)]
+    return [call for call in found if ast.unparse(call.func) == f"self.{name}"]
 
 
 # --- the door ------------------------------------------------------------------------------------------------------------

@@ -2,10 +2,10 @@
 
 The convention, in Markdown that reads well without it:
 
-- ```` ```sh ````: commands, one a line, run one after the other in one shell for the whole page. `# exits 1` behind a command that has to.
+- ```` ```sh ````: commands, one a line, all of the page in one shell; `# exits 1` behind one that has to.
 - ```` ```text ```` after it: lines that the commands above print, in this order; `…` stands for anything within a line.
 - a block with `title="FILE"`: that file is written; for ```` ```diff ```` it is changed.
-- `<!-- runs until stopped -->` before a block: each of its commands is another terminal, stopped with Ctrl-C at the end of the page.
+- `<!-- runs until stopped -->` before a block: each of its commands is a terminal of its own; Ctrl-C at the page's end.
 - `<!-- not run: REASON -->` before a block: it isn't.
 
 Ports of the loopback and paths under /tmp are exchanged for free ones.
@@ -96,6 +96,7 @@ class Reader:
             "PATH": f"{BIN}:{os.environ['PATH']}",
             "PYTHONPATH": str(self.home),
             "PYTHONUNBUFFERED": "1",
+            "NODE_PATH": str(ROOT / "tests" / "clients" / "opcua" / "node_modules"),
             "NO_COLOR": "1",
             "COLUMNS": "120",
         }
@@ -108,7 +109,7 @@ class Reader:
         run = 0
         found = blocks(self.page)
         try:
-            for block, after in zip(found, [*found[1:], Block("", "", "", "", 0)], strict=True):
+            for block, after in zip(found, [*found, Block("", "", "", "", 0)][1:], strict=True):
                 expected = self._exchanged(after.body) if after.kind == "text" and not after.mark else ""
                 if block.title:
                     self._write(block)
@@ -184,7 +185,8 @@ class Reader:
             self._stay.append((f"{self._at(block.line)}: {command}", process, output))
             until = time.monotonic() + PATIENCE_S
             while not (printed := output.read_text("utf-8", "replace")).endswith("\n"):
-                assert process.poll() is None and time.monotonic() < until, f"{command} is not ready:\n{printed}"
+                waiting = process.poll() is None and time.monotonic() < until
+                assert waiting, f"{command} is not ready:\n{printed}"
                 time.sleep(0.02)
             if len(started) == 1:
                 assert not expected or prints(expected, printed), f"{self._at(block.line)} printed:\n{printed}"

@@ -16,7 +16,7 @@ from labgrid import Target
 from pymodbus.framer import FramerRTU
 from pymodbus.pdu import DecodePDU
 
-from drivers.errors import LinkLost, OutOfRange, Refused
+from drivers.errors import LinkLost, NotSupported, OutOfRange, Refused
 from drivers.links import ModbusRtuLine, ModbusTcpLink
 from drivers.relays.waveshare import RelayChannelDriver, WaveshareRelayDriver
 from drivers.roles import Identity, Relay
@@ -158,6 +158,92 @@ def test_dialogue_on_a_serial_line(driver: Any) -> None:
     assert heard == [("close", (1,)), ("open", (1,)), ("pulse", (1, 0.7)), ("pulse", (2, 0.8)), ("open_all", ())]
     assert b"".join(data for way, data in log if way == "tx") == b"".join(host for host, _ in SCRIPT)
     assert b"".join(data for way, data in log if way == "rx") == b"".join(device for _, device in SCRIPT)
+
+
+FLASH_1_10_S = frame("01 05 02 00 00 64")
+FLASH_2_10_S = frame("01 05 02 01 00 64")
+READ_INPUTS = frame("01 02 00 00 00 08")
+
+
+def test_a_contact_held_is_closed_by_the_board_s_timer_and_renewed_until_it_is_opened(driver: Any) -> None:
+    script = [
+        (FLASH_1_10_S, FLASH_1_10_S),
+        (FLASH_2_10_S, FLASH_2_10_S),
+        (FLASH_1_10_S, FLASH_1_10_S),
+        (FLASH_2_10_S, FLASH_2_10_S),
+        (OFF_1, OFF_1),
+        (FLASH_2_10_S, FLASH_2_10_S),
+        (ALL_OFF, ALL_OFF),
+        (ON_1, ON_1),
+    ]
+    with Dialogue.serial(script) as board:
+        relay = driver(rtu(board.path))
+        heard: list[tuple[str, tuple[Any, ...]]] = []
+        relay.commanded.append(lambda command, args: heard.append((command, args)))
+        relay.hold(10)
+        relay.close(1)
+        relay.close(2)
+        assert relay.renew() == ()
+        relay.open(1)
+        assert relay.renew() == ()
+        relay.open_all()
+        assert relay.renew() == ()  # nothing is held: nothing is sent
+        relay.hold(0)
+        relay.close(1)
+        assert relay.renew() == ()
+    assert heard == [("close", (1,)), ("close", (2,)), ("open", (1,)), ("open_all", ()), ("close", (1,))]
+
+
+def test_a_contact_whose_time_is_over_is_not_closed_again(driver: Any) -> None:
+    flash = frame("01 05 02 00 00 02")
+    with Dialogue.serial([(flash, flash)]) as board:
+        relay = driver(rtu(board.path))
+        relay.hold(0.2)
+        relay.close(1)
+        time.sleep(0.21)
+        assert relay.renew() == (1,)
+        assert relay.renew() == ()
+
+
+def test_a_hold_that_the_board_cannot_time_is_refused(driver: Any) -> None:
+    with Dialogue.serial([]) as board:
+        relay = driver(rtu(board.path))
+        for seconds in (0.05, 4000.0, float("nan")):
+            with pytest.raises(OutOfRange, match="flash"):
+                relay.hold(seconds)
+
+
+def test_the_inputs_of_a_board_that_has_them(driver: Any) -> None:
+    script = [(READ_INPUTS, frame("01 02 01 05")), (READ_INPUTS, frame("01 82 01")), (READ_INPUTS, frame("01 82 04"))]
+    assert hx("01 02 00 00 00 08 79 CC") == READ_INPUTS
+    with Dialogue.serial(script) as board:
+        relay = driver(rtu(board.path))
+        assert relay.inputs() == (True, False, True, False, False, False, False, False)
+        with pytest.raises(NotSupported, match="has no digital inputs"):
+            relay.inputs()
+        with pytest.raises(Refused, match="exception 4"):
+            relay.inputs()
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments"), [("close", (1,)), ("open", (1,)), ("pulse", (1, 0.7)), ("open_all", ())]
+)
+def test_a_guard_is_asked_before_a_command_and_keeps_it_from_the_board(
+    driver: Any, command: str, arguments: tuple[Any, ...]
+) -> None:
+    asked: list[tuple[str, tuple[Any, ...]]] = []
+
+    def guard(name: str, args: tuple[Any, ...]) -> None:
+        asked.append((name, args))
+        raise Refused("not now")
+
+    with Dialogue.serial([]) as board:
+        relay = driver(rtu(board.path))
+        relay.guards.append(guard)
+        relay.commanded.append(lambda *told: asked.append(("told", told)))
+        with pytest.raises(Refused, match="not now"):
+            getattr(relay, command)(*arguments)
+    assert asked == [(command, arguments)]
 
 
 def test_dialogue_over_tcp(driver: Any) -> None:

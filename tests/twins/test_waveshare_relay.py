@@ -815,3 +815,53 @@ def test_the_tcp_face_survives_anything_and_answers_afterwards(site_loop: LoopTh
     site_loop.call(run)
     assert answered > 1000
     assert hung_up > 100
+
+
+# --- A sibling board with digital inputs -------------------------------------------------------------------------------
+
+
+def with_door(loop: LoopThread) -> Bench:
+    clock = loop.call(SteppedClock)
+    site = Site(clock)
+
+    def wire() -> WaveshareRelay:
+        Contact(site, "door", closed=True)
+        board: WaveshareRelay = MODEL.build(
+            clock, site, name="relay", options=WaveshareOptions.model_validate({"inputs": {3: "door"}})
+        )
+        return board
+
+    return Bench(loop, clock, site, loop.call(wire), [])
+
+
+def test_inputs_show_their_dry_contacts_which_a_person_opens_and_closes(site_loop: LoopThread) -> None:
+    bench = with_door(site_loop)
+    told: list[bool] = []
+    bench.board.changed.append(lambda: told.append(bench.board.inputs()[2]))
+    assert bench.board.inputs() == (False, False, True) + (False,) * 5
+    assert bench.board.buttons == ("door",)
+    site_loop.call(bench.board.press, "door")
+    assert bench.board.inputs() == (False,) * 8
+    site_loop.call(bench.board.press, "door")
+    assert told == [False, True]
+    with pytest.raises(ValueError, match="no button 'window'; the contacts at its inputs are door"):
+        bench.board.press("window")
+
+
+@pytest.mark.parametrize(
+    ("request_body", "reply"),
+    [("01 02 00 00 00 08", "01 02 01 04"), ("01 02 00 02 00 01", "01 02 01 01"), ("01 02 00 01 00 08", "01 82 02")],
+)
+def test_inputs_on_the_wire(site_loop: LoopThread, request_body: str, reply: str) -> None:
+    bench = with_door(site_loop)
+    with bench.line() as line:
+        line.write(frame(request_body))
+        assert line.read(len(frame(reply))) == frame(reply)
+    for face in bench.faces:
+        site_loop.run(face.close())
+
+
+def test_a_board_without_inputs_has_no_such_function(bench: Bench) -> None:
+    with bench.line() as line:
+        line.write(frame("01 02 00 00 00 08"))
+        assert line.read(5) == frame("01 82 01")

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from drivers.roles import MessageCode
+from drivers.roles import AtZero, MessageCode
 from tests.utility.conftest import ACCOUNT, DECLINED, METER, Town, means_of
 from twins.defects import CATALOGUE
 from twins.utility.adcs import Request
@@ -130,6 +130,26 @@ def published_at_once(here: Town) -> bool:
     return bool(available) and receipt.received_at == receipt.available_at
 
 
+def collected_daily(here: Town) -> bool:
+    here.after(25 * 3600)
+    since = here.clock.now() - timedelta(days=1)
+    return any(p.received_at >= since for p in here.ask(here.utility.mdms.received, Kind.INTERVAL, METER))
+
+
+def schedule_goes_at_once(here: Town) -> bool:
+    start = here.clock.now() + timedelta(hours=2)
+    event = {
+        "event_id": 7,
+        "starts_at": start,
+        "ends_at": start + timedelta(hours=1),
+        "credit_wh": 1_000,
+        "at_zero": AtZero.DISCONNECT,
+    }
+    message_id = here.ask(here.utility.adcs.submit, Request("suite", METER, MessageCode.SCHEDULE, **event))
+    here.after(30)
+    return bool(here.ask(here.utility.adcs.message, message_id).state is State.DONE)
+
+
 PROBES: dict[str, Probe] = {
     "request_without_time_frame": request_time_frame,
     "customer_without_address": lambda here: bool(
@@ -162,6 +182,8 @@ PROBES: dict[str, Probe] = {
     "sent_not_logged": logged(Direction.TO_METER),
     "received_not_logged": logged(Direction.FROM_METER),
     "ignores_test_requests": meter_test_is_done,
+    "collects_every_other_day": collected_daily,
+    "schedules_wait_for_collection": schedule_goes_at_once,
     "passes_receipts_in_batches": passed_at_once,
     "holds_commands_a_minute": executed_in_time,
     "receipts_not_published": receipt_is_available,

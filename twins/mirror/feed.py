@@ -15,7 +15,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from asyncua import ua
@@ -91,6 +91,10 @@ class Compared:
     at: datetime
 
 
+_SETTLE = timedelta(seconds=2)
+"""How long a field stays outside its limit on real time before it is said to have left its model."""
+
+
 @dataclass
 class Followed:
     """A device that is followed, and how it is doing. Moments are of the real, monotonic clock."""
@@ -109,6 +113,7 @@ class Followed:
     differences: dict[str, float | None] = field(default_factory=dict)  # measured minus modelled
     compared: dict[str, Compared] = field(default_factory=dict)  # the readings behind the differences
     outside: set[str] = field(default_factory=set)  # fields that have left their limit
+    suspects: dict[str, Compared] = field(default_factory=dict)  # the first reading of those that may have
     waiting: list[asyncio.Future[None]] = field(default_factory=list)  # for a read that begins from now on to be shown
 
     @property
@@ -372,12 +377,18 @@ class Feed:
         limit = followed.limits.get(one.key)
         name = followed.device.name
         if limit is None or abs(delta) <= limit:
+            followed.suspects.pop(one.key, None)
             if one.key in followed.outside:
                 followed.outside.discard(one.key)
                 self.event(f"{name}: {one.key} is back within its limit of deviation", 300)
             return
         if one.key in followed.outside:
             return
+        # On real time a device and its model switch a moment apart: only what stays outside has left its model.
+        first = followed.suspects.setdefault(one.key, seen)
+        if not self._clock.stepped and seen.at - first.at < _SETTLE:
+            return
+        seen = followed.suspects.pop(one.key)
         followed.outside.add(one.key)
         self.event(
             f"{name}: {one.key} measured {seen.measured}, modelled {seen.modelled}: off by {delta:.6g}, limit {limit:.6g}",

@@ -17,7 +17,7 @@ The Meter Displays The Prepayment Account
 
 The Display Is Refreshed Every Interval
     [Tags]    C3-FR-02
-    Display Follows Each Refresh    3
+    Display Follows Each Refresh    2
 
 The Meter Logs Messages With Its Own Time And Their Code
     [Tags]    C3-FR-05
@@ -112,7 +112,6 @@ The Meter Serves Prepaid And Regular Billing
     The Head End Sends    CONNECT
     Meter Converts To    prepaid
     Meter Converts To    regular
-    Meter Converts To    prepaid
 
 The ADCS Sends Schedules On Demand
     [Tags]    C3-FR-30
