@@ -42,6 +42,7 @@ from drivers.wire.meter_profile import Counters, LoadControl, Profile, Ring, Rin
 T = TypeVar("T")
 
 _REST_S = 0.05
+_LONGEST_REST_S = 1.0
 """How long a line that broke off may rest before what it left is asked for again. C12.18 allows half a second between
 characters; a USB adapter holds them back for 16 ms at most."""
 
@@ -391,7 +392,9 @@ class AmiMeterDriver(DeviceDriver):
             self._connect()
         station = self._station
         station.forget()
-        self._drain()
+        # After noise an answer may still be on its way, and would be taken for that of the new session.
+        on_its_way = min(_LONGEST_REST_S, (station.packet_size + c1218.OVERHEAD) * 10 / self.line.baudrate + _REST_S)
+        self._drain(on_its_way if self._noisy else 0.0)
         self._repeats = station.repeats
         station.resize(c1218.DEFAULT_PACKET_SIZE, c1218.DEFAULT_PACKETS)
         try:
@@ -490,8 +493,9 @@ class AmiMeterDriver(DeviceDriver):
             self._port.close()
             self._port = None
 
-    def _drain(self) -> None:
-        while self._receive(0.0):
+    def _drain(self, rest_s: float) -> None:
+        """Throw away what comes, until nothing has come for so long."""
+        while self._receive(rest_s):
             pass
 
     def _receive(self, patience: float) -> bytes:

@@ -3,7 +3,7 @@
 The convention, in Markdown that reads well without it:
 
 - ```` ```sh ````: commands, one a line, all of the page in one shell; `# exits 1` behind one that has to.
-- ```` ```text ```` after it: lines that the commands above print, in this order; `…` stands for anything within a line.
+- ```` ```text ```` right after it: lines that the commands above print, in this order; `…` stands for anything within a line.
 - a block with `title="FILE"`: that file is written; for ```` ```diff ```` it is changed.
 - `<!-- runs until stopped -->` before a block: each of its commands is a terminal of its own; Ctrl-C at the page's end.
 - `<!-- not run: REASON -->` before a block: it isn't.
@@ -39,21 +39,26 @@ _FENCE = re.compile(
 
 @dataclass(frozen=True)
 class Block:
-    """One fenced block: its language, what is said of it before the fence, the file that it is, and its line in the page."""
+    """One fenced block: its language, what is said of it before the fence, the file that it is, its line in the page, and
+    whether nothing stands between it and the block before."""
 
     kind: str
     body: str
     mark: str
     title: str
     line: int
+    follows: bool = False
 
 
 def blocks(page: Path) -> list[Block]:
     """The fenced blocks of a page."""
     text = page.read_text(encoding="utf-8")
-    found = []
+    found, end = [], 0
     for m in _FENCE.finditer(text):
-        found.append(Block(m["kind"], m["body"], m["mark"] or "", m["title"] or "", text[: m.start()].count("\n") + 1))
+        line = text[: m.start()].count("\n") + 1
+        follows = not text[end : m.start()].strip()
+        found.append(Block(m["kind"], m["body"], m["mark"] or "", m["title"] or "", line, follows))
+        end = m.end()
     return found
 
 
@@ -110,7 +115,7 @@ class Reader:
         found = blocks(self.page)
         try:
             for block, after in zip(found, [*found, Block("", "", "", "", 0)][1:], strict=True):
-                expected = self._exchanged(after.body) if after.kind == "text" and not after.mark else ""
+                expected = self._exchanged(after.body) if after.kind == "text" and after.follows else ""
                 if block.title:
                     self._write(block)
                 elif block.kind == "sh" and block.mark.startswith("runs"):
