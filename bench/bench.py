@@ -97,6 +97,10 @@ class Bench:
         self.stand_ins: dict[str, models.Behaviour] = {}
         self.taken: list[tuple[datetime, str, str, tuple[Any, ...]]] = []
         """Commands that devices have taken: bench time, device, the role's method, its arguments."""
+        self.troubles: list[str] = []
+        """What went wrong while the bench was taken down: outputs that may still be on, first of all."""
+        self.disagreements: list[dict[str, Any]] = []
+        """Commands that a device took and its healthy model refuses: from then on its model predicts something else."""
         self.deviations: list[dict[str, Any]] = []
         """Devices that left their models by more than the bench file states: the first reading each time."""
         self.place: AcquiredPlace | None = None
@@ -297,7 +301,8 @@ class Bench:
                     if model is not None:
                         getattr(model, command)(*args)
                 except DeviceError as no:
-                    _log.info("the model of %s refuses %s, which the device took: %s", name, command, no)
+                    why = {"at": self.clock.now(), "device": name, "command": command, "why": str(no)}
+                    self.disagreements.append(why)
 
         self.loop.loop.call_soon_threadsafe(apply)
 
@@ -377,7 +382,8 @@ class Bench:
                 try:
                     step()
                 except Exception as no:  # noqa: BLE001 - the rest has to come down too
-                    _log.error("taking the bench down: %s: %s", what, no)
+                    self.troubles.append(f"taking the bench down: {what}: {no}")
+                    _log.error("%s", self.troubles[-1])
                 except BaseException as no:  # noqa: BLE001 - once more: a step cut short may have left outputs on
                     interrupted = no
                     continue

@@ -53,6 +53,16 @@ class RunningBench(Protocol):
         """Devices that left their models: the first reading each time."""
         ...
 
+    @property
+    def disagreements(self) -> list[dict[str, Any]]:
+        """Commands that devices took and their models refuse."""
+        ...
+
+    @property
+    def troubles(self) -> list[str]:
+        """What went wrong while the bench was taken down."""
+        ...
+
     def shortened(self) -> list[dict[str, Any]]:
         """Parameters that the bench has made shorter than the supplier states: name, used, stated."""
         ...
@@ -310,10 +320,12 @@ def certify(
     console = console or Console(stderr=True)
     listener: Listener | None = None
     interrupted = False
+    standing: RunningBench | None = None
     with record, _Shown(console) as shown:
         try:
             record.copy(bench_file, "bench.yaml")
             with (open_bench or opened)(bench_file, seed=seed, defects=tuple(defects), record=record) as bench:
+                standing = bench
                 record.follow(lambda: bench.now)
                 judge.follow(lambda: bench.now)
                 result.shortened = bench.shortened()
@@ -323,8 +335,8 @@ def certify(
                 with in_session(Session(bench, judge, record, seed, tuple(defects))):
                     interrupted = not _robot(suites, tags, record.path, listener, result.problems)
                 result.deviations = list(bench.deviations)
-                first = [{**one, "at": one["at"].isoformat()} for one in result.deviations]
-                record.write_json("deviations.json", first)
+                for name, rows in (("deviations", bench.deviations), ("disagreements", bench.disagreements)):
+                    record.write_json(f"{name}.json", [{**one, "at": one["at"].isoformat()} for one in rows])
         except BadInput:
             record.discard()
             raise
@@ -335,6 +347,10 @@ def certify(
             result.problems.append(record.lost or str(no))
         except Exception as no:  # noqa: BLE001 - whatever the bench throws is its ERROR, and the record says so
             result.problems.append(" ".join(f"{type(no).__name__}: {no}".split()))
+        if standing is not None:
+            result.problems += (
+                standing.troubles
+            )  # outputs that may still be on are no verdict's business but the bench's
         result.judged = _judged(judge, wanted, result.problems)
         result.tests = tuple(listener.tests) if listener is not None else ()
         _finish(record, result, interrupted)

@@ -149,8 +149,11 @@ def defects(
     if as_json:
         _print_json([outcome.as_json() for outcome in outcomes])
     else:
-        for outcome in outcomes:
-            print(outcome.line())
+        escaped = [outcome.name for outcome in outcomes if outcome.escaped]
+        print(
+            f"{len(outcomes) - len(escaped)} of {len(outcomes)} caught"
+            + (f"; escaped: {', '.join(escaped)}" if escaped else "")
+        )
     raise typer.Exit(1 if any(outcome.escaped for outcome in outcomes) else 0)
 
 
@@ -228,21 +231,28 @@ def doctor(
 @app.command()
 def verify(
     record: Annotated[Path, typer.Argument(metavar="DIR", help="A run's record.")],
+    digest: Annotated[
+        str | None, typer.Option(metavar="HEX", help="The manifest's digest as `certify` printed it, kept elsewhere.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Check a run's record against its manifest. Exit: 0, 1 if anything was changed, added or lost."""
     from bench.data import BadInput
+    from bench.evidence.verify import sealed_digest
     from bench.evidence.verify import verify as check
 
     if not record.is_dir():
         raise BadInput(f"{record}: no such directory; records lie under runs/")
-    problems = check(record)
+    problems, found = check(record), sealed_digest(record)
+    if digest is not None and digest.lower() != found:
+        problems.append(f"{record}: its manifest has the digest {found}, not {digest}: the record was sealed anew")
     if as_json:
-        _print_json({"record": str(record), "problems": problems})
+        _print_json({"record": str(record), "digest": found, "problems": problems})
     else:
         for problem in problems:
             print(problem)
-        print(f"{record}: " + ("unchanged" if not problems else f"{len(problems)} problems"))
+        said = "unchanged" if not problems else f"{len(problems)} problems"
+        print(f"{record}: {said} (SHA-256 of its manifest {found})")
     raise typer.Exit(1 if problems else 0)
 
 
@@ -284,7 +294,7 @@ def run(arguments: list[str] | None = None) -> int:
             return 3
         raise
     if code == INTERRUPTED:  # which the parser makes of Ctrl-C itself, and says nothing
-        print("twinbench: interrupted; outputs are safe", file=sys.stderr)
+        print("twinbench: interrupted", file=sys.stderr)
     return code if isinstance(code, int) else 0
 
 

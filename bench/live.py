@@ -20,7 +20,7 @@ from rich.live import Live
 from rich.table import Table
 
 from bench import inventory
-from bench.bench import Bench
+from bench.bench import Bench, BenchError
 from drivers.errors import DeviceError
 
 REFRESH_S = 0.5
@@ -30,27 +30,36 @@ def keep_up(
     bench_file: Path, *, seed: int | None, defects: tuple[str, ...], links: Mapping[str, str] | None, as_json: bool
 ) -> None:
     """Bring the bench up, say where it can be reached, and keep it up until Ctrl-C or SIGTERM (KeyboardInterrupt)."""
-    with Bench(inventory.load(bench_file, links), seed=seed, defects=defects) as bench:
-        if as_json:
-            ready = {"bench": bench.name, "mirror": bench.mirror_url, "devices": bench.describe()}
-            sys.stdout.write(json.dumps(ready) + "\n")
-            sys.stdout.flush()
-        else:
-            print(f"{bench.name} is up; mirror at {bench.mirror_url}; Ctrl-C takes it down", flush=True)
-        console = Console()
-        show = console.is_terminal and not as_json
-        with Live(_table(bench), console=console, refresh_per_second=4) if show else nullcontext() as live:
-            last = time.monotonic()
-            while True:
-                time.sleep(REFRESH_S)
-                now = time.monotonic()
-                if bench.clock.stepped:
-                    bench.advance(now - last)
-                else:
-                    bench.check()
-                last = now
-                if live is not None:
-                    live.update(_table(bench))
+    bench, ready = Bench(inventory.load(bench_file, links), seed=seed, defects=defects), False
+    try:
+        with bench:
+            ready = True
+            if as_json:
+                said = {"bench": bench.name, "mirror": bench.mirror_url, "devices": bench.describe()}
+                sys.stdout.write(json.dumps(said) + "\n")
+                sys.stdout.flush()
+            else:
+                print(f"{bench.name} is up; mirror at {bench.mirror_url}; Ctrl-C takes it down", flush=True)
+            console = Console()
+            show = console.is_terminal and not as_json
+            with Live(_table(bench), console=console, refresh_per_second=4) if show else nullcontext() as live:
+                last = time.monotonic()
+                while True:
+                    time.sleep(REFRESH_S)
+                    now = time.monotonic()
+                    if bench.clock.stepped:
+                        bench.advance(now - last)
+                    else:
+                        bench.check()
+                    last = now
+                    if live is not None:
+                        live.update(_table(bench))
+    except KeyboardInterrupt:
+        if not ready:
+            raise
+    if bench.troubles:
+        raise BenchError("; ".join(bench.troubles))
+    print("twinbench: interrupted; outputs are safe", file=sys.stderr)
 
 
 def _table(bench: Bench) -> Table:

@@ -49,6 +49,7 @@ class LoopThread:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await self.loop.shutdown_asyncgens()
+            await self.loop.shutdown_default_executor()
 
         self.run(drain(), 10)
         self.loop.call_soon_threadsafe(self.loop.stop)

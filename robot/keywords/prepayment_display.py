@@ -125,9 +125,6 @@ class prepayment_display:  # noqa: N801 - Robot finds a library's class by the f
         case.bench.advance(2.0)
         own = bool(case.shown())
         what = f"own display {'on' if own else 'off'}"
-        self._judge.check(
-            "C3-FR-03", f"the meter's own display is {'on' if own else 'off'}", system="Meter", claim=own, expected=own
-        )
         self._check_account("C3-FR-03", what)
         self._judge.check(
             "C3-FR-03",

@@ -642,7 +642,7 @@ class prepayment_requirements:  # noqa: N801 - Robot finds a library's class by 
         case = self._case
         case.request()
         case.identify()
-        minimum = case.bench.config.utility.payments.minimum_cents
+        minimum = int(case.bench.pics()["CSS"].value("minimum_payment_cents"))
         for cents, taken in ((minimum - 1, False), (0, False), (-minimum, False), (minimum, True)):
             before, refused = case.balance_cents(), False
             try:

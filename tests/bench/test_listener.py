@@ -6,7 +6,7 @@ import contextlib
 import io
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -70,6 +70,12 @@ class Standing:
     """A bench without devices, whose time stands still."""
 
     now: datetime = EPOCH
+    deviations: list[dict[str, Any]] = field(default_factory=list)
+    disagreements: list[dict[str, Any]] = field(default_factory=list)
+    troubles: list[str] = field(default_factory=list)
+
+    def shortened(self) -> list[dict[str, Any]]:
+        return []
 
     def describe(self) -> list[dict[str, Any]]:
         return [{"name": "meter", "model": "ami-meter"}]
@@ -141,7 +147,7 @@ def verdicts(result: Result) -> dict[str, str]:
         ("Fail    something else", "ERROR", "FAIL", "something else"),
         ("Should Be Equal    1    2", "ERROR", "FAIL", "1 != 2"),
         ("Check    C3-FR-05    good", "ERROR", "FAIL", "add the tag C3-FR-05"),
-        ("Fits    C3-FR-15    display_device", "NOT_APPLICABLE", "SKIP", "declare no display_device"),
+        ("Fits    C3-FR-15    pulse_output", "NOT_APPLICABLE", "SKIP", "declare no pulse_output"),
         ("Fits    C3-FR-15    own_display\n    Check    C3-FR-15    good", "PASS", "PASS", ""),
         # one failing check does not hide the other, and a lost link after it is still the bench's error
         (
@@ -206,7 +212,7 @@ def test_a_suite_that_cannot_be_set_up_is_an_error_for_all_ids(runner: Runner) -
 def test_a_scenario_tag_stands_for_all_its_steps(runner: Runner) -> None:
     result = runner.run(
         "One\n    [Tags]    C3-S1\n    Acted    C3-S1.01\n    Check    C3-S1.02    good    system=CSS\n"
-        "    Fits    C3-S1.13    display_device\n"
+        "    Fits    C3-S1.13    pulse_output\n"
     )
     found = verdicts(result)
     assert len(found) == 13

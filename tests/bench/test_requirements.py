@@ -180,7 +180,7 @@ def test_the_pics_of_the_default_board_name_only_ids_of_the_catalogue() -> None:
     board = pics.load("ami-meter")
     assert board.system == "Meter"
     assert board.supports("service_switch")
-    assert not board.supports("display_device")
+    assert not board.supports("pulse_output")
     for feature in board.features.values():
         for id_ in feature.ids:
             assert id_ in CATALOGUE

@@ -549,7 +549,7 @@ def test_a_signal_switches_all_off_before_the_process_ends(site: Site, number: s
     with site.up() as process:
         process.send_signal(number)
         _, said = process.communicate(timeout=30)
-        assert process.returncode == 130
+        assert process.returncode == 0
         assert "interrupted; outputs are safe" in said
     assert site.is_off()
 

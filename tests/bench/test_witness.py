@@ -239,7 +239,7 @@ def test_a_person_is_acted_and_a_system_is_not(judge: Judge) -> None:
 def test_only_the_declaration_makes_a_requirement_not_applicable(judge: Judge) -> None:
     assert judge.applicable("C3-FR-04", "service_switch")
     assert judge.checks == []
-    assert not judge.applicable("C3-S1.13", "display_device", system="Meter")
+    assert not judge.applicable("C3-S1.13", "pulse_output", system="Meter")
     assert judge.verdict("C3-S1.13") is Verdict.NOT_APPLICABLE
     with pytest.raises(BadInput, match="say nothing of"):
         judge.applicable("C3-FR-04", "wings")
@@ -254,8 +254,8 @@ def test_a_system_without_a_declaration_has_everything(judge: Judge) -> None:
     [
         ("service_switch", True, PASS),
         ("service_switch", False, FAIL),
-        ("display_device", False, PASS),
-        ("display_device", True, INCONCLUSIVE),
+        ("pulse_output", False, PASS),
+        ("pulse_output", True, INCONCLUSIVE),
     ],
 )
 def test_a_declaration_is_held_against_what_is_shown(judge: Judge, feature: str, shown: bool, verdict: Verdict) -> None:

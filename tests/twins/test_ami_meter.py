@@ -851,6 +851,44 @@ def credited(h: Home) -> int:
     return h.meter.account().balance_cents
 
 
+def refreshed(h: Home) -> int:
+    for number in (1, 2):
+        h.send(MessageCode.BALANCE, number, balance_cents=1000 - number, credit_wh=1, time_left=timedelta(hours=1))
+        h.after(60)
+    return h.meter.account().balance_cents
+
+
+def converted(h: Home) -> Billing:
+    h.send(MessageCode.BILLING, 1, billing=Billing.PREPAID)
+    h.after(7200)
+    h.send(MessageCode.BILLING, 2, billing=Billing.REGULAR)
+    h.after(7200)
+    return h.meter.service().billing
+
+
+def soon(h: Home) -> Switch:
+    h.send(MessageCode.DISCONNECT, 1)
+    h.after(5)
+    return h.meter.service().switch
+
+
+def woken(h: Home) -> Switch:
+    h.send(MessageCode.DISCONNECT, 1)
+    h.after(10)
+    start = h.clock.now() + timedelta(minutes=5)
+    h.send(
+        MessageCode.SCHEDULE,
+        2,
+        event_id=3,
+        starts_at=start,
+        ends_at=start + timedelta(hours=1),
+        credit_wh=1000,
+        at_zero=AtZero.DISCONNECT,
+    )
+    h.after(600)
+    return h.meter.service().switch
+
+
 TELLTALES: dict[str, tuple[Callable[[Home], object], object, object]] = {
     # defect: what to look at, what a healthy meter shows, what the defective one shows
     "leaves_service_off": (lambda h: prepaid(h).meter.service().energised, True, False),
@@ -878,6 +916,10 @@ TELLTALES: dict[str, tuple[Callable[[Home], object], object, object]] = {
     "receipts_not_logged": (lambda h: len(prepaid(h).events(EventCode.RECEIPT_SENT)), 1, 0),
     "two_hour_intervals": (hours, [(timedelta(minutes=30), 599)], [(timedelta(hours=2), 2397)]),
     "intervals_read_low": (hours, [(timedelta(minutes=30), 599)], [(timedelta(minutes=30), 539)]),
+    "refreshes_display_daily": (refreshed, 998, 999),
+    "stays_prepaid": (converted, Billing.REGULAR, Billing.PREPAID),
+    "commands_wait_ten_seconds": (soon, Switch.OPEN, Switch.CLOSED),
+    "sleeps_through_events": (woken, Switch.CLOSED, Switch.OPEN),
     "executes_late": (commanded, (Switch.OPEN, Switch.CLOSED), (Switch.CLOSED, Switch.OPEN)),
     "takes_credit_locally": (credited, 0, 700),
 }
