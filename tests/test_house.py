@@ -98,6 +98,13 @@ def test_no_file_carries_a_registry_address_or_a_lock_that_would() -> None:
             assert path == Path(__file__), path
 
 
+def test_nothing_that_is_ignored_is_kept_all_the_same() -> None:
+    kept = subprocess.run(
+        ["git", "ls-files", "-ci", "--exclude-standard"], cwd=ROOT, capture_output=True, check=True, text=True
+    )
+    assert kept.stdout == ""
+
+
 def test_only_the_clock_asks_the_operating_system_for_the_time() -> None:
     allowed = {"twins.clock"}
     for path in _modules():
