@@ -85,15 +85,15 @@ _add(
     "C3-MSG-12 C3-FR-03",
     "passes the balance to its display device without the time left",
 )
+_add("ami-meter", "refreshes_display_daily", "C3-FR-02", "takes over a refreshed balance once a day at most")
+_add("ami-meter", "stays_prepaid", "C3-FR-27", "receipts a conversion to regular billing and stays prepaid")
+_add("ami-meter", "commands_wait_ten_seconds", "C3-NFR-03", "lets commands wait ten seconds before it processes them")
+_add("ami-meter", "sleeps_through_events", "C3-NFR-03", "does not energise at the start of a scheduled event")
 
 # --- Display device of the home area network ---------------------------------------------------------------------------
 _add("raven", "shows_old_balance", "C3-S1.13 C3-FR-03", "keeps showing the first balance that it was told")
 _add("raven", "shows_balance_without_time_left", "C3-S1.13 C3-MSG-12", "shows the balance without the time left")
 _add("raven", "shows_late", "C3-NFR-01", "shows balances and texts five minutes after it got them")
-_add("ami-meter", "refreshes_display_daily", "C3-FR-02", "takes over a refreshed balance once a day at most")
-_add("ami-meter", "stays_prepaid", "C3-FR-27", "receipts a conversion to regular billing and stays prepaid")
-_add("ami-meter", "commands_wait_ten_seconds", "C3-NFR-03", "lets commands wait ten seconds before it processes them")
-_add("ami-meter", "sleeps_through_events", "C3-NFR-03", "does not energise at the start of a scheduled event")
 
 # --- CSS -------------------------------------------------------------------------------------------------------------
 _add("css", "request_without_time_frame", "C3-MSG-01", "drops the time frame from the logged request")
