@@ -1,0 +1,1 @@
+"""A fleet of simulated prepayment meters: arithmetic over arrays, without I/O."""
