@@ -229,6 +229,48 @@ def doctor(
 
 
 @app.command()
+def fleet(
+    meters: Annotated[int, typer.Option(metavar="N", help="How many meters.")],
+    days: Annotated[int, typer.Option(metavar="D", help="For how many days.")],
+    engine: Annotated[
+        str, typer.Option(metavar="ENGINE", help="local: one process. dask: a scheduler with processes of its own.")
+    ] = "local",
+    workers: Annotated[int | None, typer.Option(metavar="N", help="Processes of dask (default: one a core).")] = None,
+    seed: Seed = None,
+    defect: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Seed these defects.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where verdict and plot go (default: under runs/).")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Simulate a fleet and decide its success rates (C3-NFR-12, C3-NFR-13).
+
+    Exit: 0 PASS, 1 FAIL, 2 INCONCLUSIVE, 3 ERROR, 4 bad input.
+    """
+    from bench.fleet import run_fleet
+
+    result = run_fleet(
+        meters,
+        days,
+        seed=1 if seed is None else seed,
+        engine=engine,  # type: ignore[arg-type] # looked at there
+        workers=workers,
+        defects=tuple(defect or ()),
+        console=_progress(as_json),
+    )
+    written = result.write(out or Path("runs") / f"fleet-{meters}x{days}-{result.seed}")
+    if as_json:
+        _print_json(result.as_json())
+    else:
+        _show(result)
+        for line in result.summary():
+            print(line)
+        for path in written:
+            print(path)
+    raise typer.Exit(result.exit_code)
+
+
+@app.command()
 def verify(
     record: Annotated[Path, typer.Argument(metavar="DIR", help="A run's record.")],
     digest: Annotated[
@@ -282,6 +324,7 @@ def run(arguments: list[str] | None = None) -> int:
         code = INTERRUPTED
     except Exception as no:
         from bench.bench import BenchError
+        from bench.fleet import FleetError
         from drivers.errors import DeviceError
         from twins.defects import UnknownDefect
         from twins.models import UnknownModel
@@ -289,7 +332,7 @@ def run(arguments: list[str] | None = None) -> int:
         if isinstance(no, UnknownDefect | UnknownModel):
             print(f"twinbench: {no}", file=sys.stderr)
             return BAD_INPUT
-        if isinstance(no, BenchError | DeviceError | OSError):
+        if isinstance(no, BenchError | FleetError | DeviceError | OSError):
             print(f"twinbench: {no}", file=sys.stderr)
             return 3
         raise

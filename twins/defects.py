@@ -134,7 +134,9 @@ _add("fleet", "loses_messages", "C3-NFR-12", "never repeats a prepayment message
 _add("fleet", "far_meters_abound", "C3-NFR-12 C3-NFR-13", "reaches one meter in twenty so badly that 1.7 % stay lost")
 _add("fleet", "some_meters_out_of_reach", "C3-NFR-12 C3-NFR-13", "loses 16 % to one meter in a thousand")
 _add("fleet", "ignores_commands", "C3-NFR-13", "does not process one command in 200")
-_add("fleet", "some_meters_ignore_commands", "C3-NFR-13", "has one meter in 33 that does not process one command in 100")
+_add(
+    "fleet", "some_meters_ignore_commands", "C3-NFR-13", "has one meter in 33 that does not process one command in 100"
+)
 _add(
     "fleet",
     "few_meters_ignore_many_commands",

@@ -8,7 +8,7 @@ are Clopper and Pearson's ("The use of confidence or fiducial limits illustrated
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,56 +44,65 @@ class Demand:
 # --- Exact bounds ------------------------------------------------------------------------------------------------------
 
 
+def _at_most(failures: int, trials: int, chance: float) -> float:
+    """The chance of at most so many failures in binomial trials."""
+    from scipy.special import betainc
+
+    if failures < 0:
+        return 0.0
+    return 1.0 if failures >= trials else float(betainc(trials - failures, failures + 1, 1 - chance))
+
+
+def _at_least(failures: int, trials: int, chance: float) -> float:
+    """The chance of at least so many, to full precision where it is small."""
+    from scipy.special import betainc
+
+    if failures <= 0:
+        return 1.0
+    return 0.0 if failures > trials else float(betainc(failures, trials - failures + 1, chance))
+
+
 def lower_bound(found: int, of: int, confidence: float = CONFIDENCE) -> float:
     """The least proportion that `found` of `of` leave open, one-sided."""
-    from scipy.stats import beta
+    from scipy.special import betaincinv
 
-    return 0.0 if found == 0 else float(beta.ppf(1 - confidence, found, of - found + 1))
+    return 0.0 if found == 0 else float(betaincinv(found, of - found + 1, 1 - confidence))
 
 
 def upper_bound(found: int, of: int, confidence: float = CONFIDENCE) -> float:
     """The greatest proportion that `found` of `of` leave open, one-sided."""
-    from scipy.stats import beta
+    from scipy.special import betaincinv
 
-    return 1.0 if found == of else float(beta.ppf(confidence, found + 1, of - found))
+    return 1.0 if found == of else float(betaincinv(found + 1, of - found, confidence))
+
+
+def _first(holds: Callable[[int], bool], least: int) -> int:
+    """The first whole number from `least` on for which something holds that goes on holding."""
+    if holds(least):
+        return least
+    step = 1
+    while not holds(least + step):
+        least, step = least + step, 2 * step
+    most = least + step
+    while most - least > 1:
+        middle = (least + most) // 2
+        least, most = (least, middle) if holds(middle) else (middle, most)
+    return most
 
 
 def trials_needed(rate: float, failures: int = 0, confidence: float = CONFIDENCE) -> int:
     """How many trials show a success rate when `failures` of them fail."""
-    from scipy.stats import binom
-
-    if failures == 0:
-        return math.ceil(math.log(1 - confidence) / math.log(rate))
-    least, most = failures, failures + 1
-    while binom.cdf(failures, most, 1 - rate) > 1 - confidence:
-        least, most = most, 2 * most
-    while most - least > 1:
-        middle = (least + most) // 2
-        if binom.cdf(failures, middle, 1 - rate) > 1 - confidence:
-            least = middle
-        else:
-            most = middle
-    return most
+    return _first(lambda trials: _at_most(failures, trials, 1 - rate) <= 1 - confidence, failures + 1)
 
 
 def failures_allowed(trials: int, rate: float, confidence: float = CONFIDENCE) -> int:
     """How many failures in `trials` still show the rate; -1 where not even none would."""
-    from scipy.stats import binom
-
-    most = int(binom.ppf(1 - confidence, trials, 1 - rate))
-    while most >= 0 and binom.cdf(most, trials, 1 - rate) > 1 - confidence:
-        most -= 1
-    return most
+    return _first(lambda failures: _at_most(failures, trials, 1 - rate) > 1 - confidence, 0) - 1
 
 
 def failures_refuting(trials: int, rate: float, chance: float) -> int:
-    """From how many failures in `trials` a meter that keeps the rate is less likely than `chance`."""
-    from scipy.stats import binom
-
-    least = int(binom.isf(chance, trials, 1 - rate))
-    while binom.sf(least - 1, trials, 1 - rate) > chance:
-        least += 1
-    return least
+    """From how many failures in `trials` on a meter that keeps the rate is no likelier than `chance`."""
+    return _first(lambda failures: _at_least(failures, trials, 1 - rate) <= chance, 0)
 
 
 # --- What to hold a fleet against --------------------------------------------------------------------------------------
@@ -119,21 +128,19 @@ class Screen:
 
 def screen(trials: int, demand: Demand) -> Screen:
     """Choose what to count, from the number of trials alone."""
-    from scipy.stats import binom
-
     spare, lost = 1 - demand.share, 1 - demand.rate
     shown_from, shown_below, meters = min(
         (_plan(trials, k, demand) for k in range(1, 12 + math.ceil(2 * trials * lost))), key=lambda plan: plan[2]
     )
     refuted_from = failures_refuting(trials, demand.rate, spare / 10)
-    refuted_above = demand.share * binom.sf(refuted_from - 1, trials, lost)
-    refuted_above += spare * binom.sf(refuted_from - 1, trials, 1 - demand.rest_rate)
+    refuted_above = demand.share * _at_least(refuted_from, trials, lost)
+    refuted_above += spare * _at_least(refuted_from, trials, 1 - demand.rest_rate)
     return Screen(
         trials,
         shown_from,
         shown_below,
         refuted_from,
-        float(refuted_above),
+        refuted_above,
         failures_allowed(trials, demand.rest_rate),
         meters,
     )
@@ -141,17 +148,17 @@ def screen(trials: int, demand: Demand) -> Screen:
 
 def _plan(trials: int, failures: int, demand: Demand) -> tuple[int, float, int]:
     """How many meters it takes where those with `failures` or more are counted."""
-    from scipy.stats import binom, gamma, poisson
+    from scipy.special import gammaincinv, pdtr
 
     lost = 1 - demand.rate
     # The least that a fleet just short of the share would have: its good meters lose nothing, its others lose just too much.
-    bound = (1 - demand.share) * float(binom.sf(failures - 1, trials, lost))
-    healthy = float(binom.sf(failures - 1, trials, lost * EXPECTED))
+    bound = (1 - demand.share) * _at_least(failures, trials, lost)
+    healthy = _at_least(failures, trials, lost * EXPECTED)
     if bound <= 0:
         return failures, bound, 2**62
     for found in range(200):
-        meters = math.ceil(float(gamma.ppf(CONFIDENCE, found + 1)) / bound)
-        if poisson.cdf(found, meters * healthy) >= POWER:
+        meters = math.ceil(float(gammaincinv(found + 1, CONFIDENCE)) / bound)
+        if pdtr(found, meters * healthy) >= POWER:
             return failures, bound, meters
         if meters * healthy > 2 * found + 10:
             break
@@ -240,14 +247,14 @@ def _share(demand: Demand, held: Screen, by_failed: Sequence[int], meters: int) 
     )
     if lower > held.refuted_above:
         verdict, found, failures, bound = Verdict.FAIL, refuting, held.refuted_from, held.refuted_above
-        reason = (
-            f"at least {lower:.3g} of all meters have {failures} failures or more in {held.trials}, of {bound:.3g} at most"
-        )
+        reason = f"at least {lower:.3g} of all meters have {failures} failures or more in {held.trials}, of {bound:.3g} at most"
     elif upper < bound:
         verdict = Verdict.PASS
-        reason = f"at most {upper:.3g} of all meters have {failures} failures or more in {held.trials}, of under {bound:.3g}"
+        reason = (
+            f"at most {upper:.3g} of all meters have {failures} failures or more in {held.trials}, of under {bound:.3g}"
+        )
     return Finding(
-        f"meters that keep {demand.rate:g}",
+        f"{demand.rate:g} for {demand.share:g} of the meters",
         f"success rate >= {demand.rate:g} for {demand.share:g} of the meters",
         verdict,
         f"{reason} ({found} of {meters}, {CONFIDENCE:.0%} confidence)",
@@ -281,7 +288,7 @@ def _rest(demand: Demand, held: Screen, by_failed: Sequence[int], meters: int) -
         verdict, found = Verdict.PASS, 0
         reason = f"each of {meters} meters has at most {held.rest_allowed} failures in {held.trials}"
     return Finding(
-        f"meters that do not show {demand.rest_rate:g}",
+        f"{demand.rest_rate:g} for the rest of them",
         f"success rate >= {demand.rest_rate:g} for the rest of the meters",
         verdict,
         f"{reason} ({CONFIDENCE:.0%} confidence)",

@@ -101,6 +101,21 @@ class Judge:
         verdict, reason, shown = judge_witnesses(witnesses, expected=Fields(tuple(required)), rule=self.rule)
         return self._keep(id_, what, system, shown, witnesses, verdict, reason)
 
+    def concluded(
+        self,
+        id_: str,
+        what: str,
+        *,
+        limit: str,
+        witness: Witness,
+        verdict: Verdict,
+        reason: str,
+        system: str | None = None,
+    ) -> Check:
+        """Keep what a statistical test of its own came to: `limit` says what was held against, `witness` what was counted."""
+        _, system = self._asked(id_, system)
+        return self._keep(id_, what, system, limit, (witness,), verdict, reason)
+
     def acted(self, id_: str, what: str) -> Check:
         """Note that the suite acted the step of a person. BadInput where a system has a part in the step."""
         requirement, _ = self._asked(id_, "suite")

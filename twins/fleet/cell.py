@@ -63,9 +63,7 @@ def simulate_cell(
 
 
 class _Cell:
-    def __init__(
-        self, config: FleetConfig, seed: int, cell: int, defects: frozenset[str], space: Workspace
-    ) -> None:
+    def __init__(self, config: FleetConfig, seed: int, cell: int, defects: frozenset[str], space: Workspace) -> None:
         self._config = config
         self._space = space
         self._bits = _philox(seed, cell, _HOURS)
@@ -144,7 +142,7 @@ class _Cell:
         for n in range(max(self._message_repeats, self._config.repeats)):
             again = unanswered & (is_command | (n < self._message_repeats))
             self._repeated += int(np.count_nonzero(again & (meter < self._meters)))
-            chance = _draw(self._repeat_bits, len(meter))
+            chance = _draw(self._repeat_bits, len(meter)).astype(np.uint32)
             undone |= again & is_command & (chance >= lost) & (chance < not_done)
             unanswered &= ~again | (chance < lost)
         for k, failing in enumerate((unanswered & ~is_command, (unanswered | undone) & is_command)):

@@ -110,7 +110,7 @@ class FleetConfig(_Section):
     @model_validator(mode="after")
     def _it_fits(self) -> Self:
         for what, kinds in (("profiles", self.profiles), ("links", self.links)):
-            if sum(kind.share for kind in kinds) != ONE:  # type: ignore[attr-defined]
+            if sum(kind.share for kind in kinds) != ONE:
                 raise ValueError(f"the shares of {what} do not come to {ONE}")
         if any(link.lost + self.unprocessed >= ONE for link in self.links):
             raise ValueError("a link that loses everything is none")
