@@ -32,7 +32,7 @@ DECIDES = ("C3-NFR-12", "C3-NFR-13")
 
 _LEAST_CELLS = 4
 """A chunk for a worker is 65,536 meters at least: a task costs the scheduler more than a millisecond."""
-_CHUNKS_PER_WORKER = 8
+_CHUNKS_PER_WORKER = 16
 _STYLE = {Verdict.PASS: "green", Verdict.FAIL: "red", Verdict.ERROR: "red"}
 
 

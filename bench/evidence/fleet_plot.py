@@ -38,7 +38,13 @@ def plot(judged: Sequence[FleetVerdict], by_failed: Sequence[Sequence[int]], out
             left.bar(k, seen / meters, color=colour, width=0.8, label="of the meters")
             left.step(k, at_limit, "k--", lw=0.9, where="mid", label=f"if all just kept {demand.rate:g}")
             failing = verdict.findings[0].verdict is Verdict.FAIL
-            left.axvline((screen.refuted_from if failing else screen.shown_from) - 0.5, color="grey", lw=0.8, ls=":", label="counted from here")
+            left.axvline(
+                (screen.refuted_from if failing else screen.shown_from) - 0.5,
+                color="grey",
+                lw=0.8,
+                ls=":",
+                label="counted from here",
+            )
             left.set_yscale("log")
             left.set_ylim(0.2 / meters, 2)
             left.set_xlabel(

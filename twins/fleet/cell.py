@@ -20,6 +20,9 @@ CELL = 16_384
 _HOURS, _POPULATION, _REPEATS = range(3)
 """Streams of a cell: draws of every hour, who its meters are, and the few draws for what is sent again."""
 
+_PIECE = 65_536
+"""Bytes that are drawn at once."""
+
 _U32 = npt.NDArray[np.uint32]
 
 
@@ -37,6 +40,7 @@ class Workspace:
         self.low = np.empty(CELL, bool)
         self.lost = np.empty(CELL, np.uint32)
         self.not_done = np.empty(CELL, np.uint32)  # lost, or not carried out
+        self.drawn = np.empty(4 * 24 * CELL, np.uint8)
         self.suspect_high = np.empty(CELL, np.uint8)
         self.suspect = np.empty((3, 24, CELL), bool)
         self.failed = np.empty((2, CELL), np.int64)  # messages, commands
@@ -49,6 +53,12 @@ def _philox(seed: int, cell: int, stream: int) -> np.random.Philox:
 def _bytes(bits: np.random.Philox, n: int) -> npt.NDArray[np.uint8]:
     words: Any = bits.random_raw(-(-n // 8))
     return np.asarray(words).view(np.uint8)[:n]
+
+
+def _fill(bits: np.random.Philox, out: npt.NDArray[np.uint8]) -> None:
+    # Piece by piece: memory for a day's draw at once would be mapped and unmapped every time, which costs more than the draw.
+    for piece in out.reshape(-1, _PIECE):
+        piece[:] = _bytes(bits, _PIECE)
 
 
 def _draw(bits: np.random.Philox, n: int) -> npt.NDArray[np.uint16]:
@@ -84,9 +94,11 @@ class _Cell:
         profile = kinds([p.share for p in config.profiles])
         size = _draw(bits, CELL).astype(np.uint32) % 385 + 128  # 0.5 to 2 of the profile's mean
         for day in range(2):
-            of_day = np.array([p.weekend_wh if day else p.weekday_wh for p in config.profiles], np.uint32)
+            of_day = np.array([p.weekend_wh if day else p.weekday_wh for p in config.profiles], np.uint32).T.copy()
             for hour in range(24):
-                np.multiply(of_day[profile, hour], size, out=space.mean_wh[day, hour])
+                mean_wh = space.mean_wh[day, hour]
+                np.take(of_day[hour], profile, out=mean_wh, mode="clip")  # the one mode that needs no buffer
+                np.multiply(mean_wh, size, out=mean_wh)
         np.right_shift(space.mean_wh, 8, out=space.mean_wh)
 
         half = config.opening_cents // 2
@@ -118,7 +130,8 @@ class _Cell:
         self._space.opening[:] = self._space.balance
         for day in range(days):
             # Bytes by what they are for, hour and meter.
-            drawn = _bytes(self._bits, 4 * 24 * CELL).reshape(4, 24, CELL)
+            _fill(self._bits, self._space.drawn)
+            drawn = self._space.drawn.reshape(4, 24, CELL)
             not_carried_out = self._send(drawn[1:])
             for hour in range(24):
                 self._carry_out(not_carried_out[0][hour], not_carried_out[1][hour], even=hour % 2 == 0)

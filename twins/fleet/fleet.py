@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 
 from twins.fleet.cell import CELL, Workspace, simulate_cell
 from twins.fleet.config import FleetConfig
 from twins.fleet.tally import Tally
+
+_kept = threading.local()
+
+
+def _workspace() -> Workspace:
+    """This thread's buffers, made once."""
+    if not hasattr(_kept, "space"):
+        _kept.space = Workspace()
+    space: Workspace = _kept.space
+    return space
 
 
 def cells_of(meters: int) -> int:
@@ -35,7 +46,7 @@ def simulate(
 
     Memory is that of one cell, whatever `meters` and `days` are.
     """
-    space = Workspace()
+    space = _workspace()
     total: Tally | None = None
     for cell in range(cells_of(meters)) if cells is None else cells:
         size = min(CELL, meters - cell * CELL)
