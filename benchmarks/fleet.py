@@ -19,7 +19,7 @@ from twins.fleet.fleet import simulate
 
 _METERS = 786_432  # 48 cells, dealt out in twelve chunks
 _DAYS = 20
-_ROUNDS = 3
+_ROUNDS = 4
 _NONE: frozenset[str] = frozenset()
 
 
