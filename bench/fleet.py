@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any, Literal
 
@@ -225,6 +227,9 @@ def dask_cluster(workers: int) -> Iterator[Any]:
     import distributed
 
     dask: Any = distributed  # which carries hardly any types
+    # Ctrl-C waits until all is up; the workers, which inherit this, leave it to the process that ends them.
+    resource_tracker.ensure_running()  # which would let the signal in again where it starts along with the first of them
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         cluster = dask.LocalCluster(
             n_workers=workers,
@@ -236,6 +241,8 @@ def dask_cluster(workers: int) -> Iterator[Any]:
         )
     except (OSError, RuntimeError, TimeoutError) as no:
         raise FleetError(f"dask's scheduler did not come up with {workers} workers: {no}") from no
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     with cluster, dask.Client(cluster) as client:
         client.wait_for_workers(workers, timeout=60)
         yield client

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
@@ -135,6 +137,44 @@ def test_both_engines_answer_the_same_through_the_command(tmp_path: Path) -> Non
     assert answers[0] == answers[1]
     for name in ("fleet.png", "fleet.svg"):
         assert (tmp_path / "local" / name).read_bytes() == (tmp_path / "dask" / name).read_bytes()
+
+
+@pytest.mark.parametrize("after_s", [1.5, 6])
+def test_an_interrupted_fleet_takes_its_workers_along(after_s: float, tmp_path: Path) -> None:
+    """Ctrl-C at a terminal reaches the workers too: while they start, and while they work."""
+    arguments = (
+        "fleet",
+        "--meters",
+        "90000000",
+        "--days",
+        "300",
+        "--engine",
+        "dask",
+        "--workers",
+        "2",
+        "--out",
+        tmp_path,
+    )
+    process = subprocess.Popen(
+        [COMMAND, *arguments],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    time.sleep(after_s)  # the moment is what is tried, not a wait for something
+    assert process.poll() is None
+    started = psutil.Process(process.pid).children(recursive=True)
+    os.killpg(process.pid, signal.SIGINT)
+    try:
+        said, complained = process.communicate(timeout=40)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+    assert (process.returncode, said) == (130, "")
+    assert complained == "twinbench: interrupted; outputs are safe\n"
+    assert not psutil.wait_procs(started, timeout=10)[1]
 
 
 def test_nothing_runs_where_the_input_is_bad() -> None:
