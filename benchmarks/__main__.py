@@ -12,7 +12,7 @@ from rich.table import Table
 
 from benchmarks.figure import Figure
 
-TOPICS = ("bench", "meter", "relay", "analyzer", "source", "load", "display", "mirror", "fleet")
+TOPICS = ("bench", "meter", "site", "relay", "analyzer", "source", "load", "display", "mirror", "fleet")
 
 
 def main(topics: list[str]) -> int:
