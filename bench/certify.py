@@ -92,6 +92,12 @@ class Session:
     seed: int
     defects: tuple[str, ...]
 
+    def seeded(self, system: str) -> tuple[str, ...]:
+        """Those of the run's seeded defects that a system has."""
+        from twins import defects as catalogue
+
+        return tuple(sorted(catalogue.of(system, self.defects)))
+
 
 _session: Session | None = None
 

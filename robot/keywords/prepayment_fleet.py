@@ -9,7 +9,6 @@ from robot.api.deco import keyword, library
 from bench.certify import session
 from bench.fleet import DECIDES, FleetRun, run_fleet
 from bench.judge.witness import Witness
-from twins import defects as seeded
 
 
 @library(scope="SUITE")
@@ -23,8 +22,7 @@ class prepayment_fleet:  # noqa: N801 - Robot finds a library's class by the fil
     @cached_property
     def _run(self) -> FleetRun:
         running = session()
-        defects = tuple(sorted(seeded.of("fleet", running.defects)))
-        run = run_fleet(self._meters, self._days, seed=running.seed, defects=defects)
+        run = run_fleet(self._meters, self._days, seed=running.seed, defects=running.seeded("fleet"))
         running.record.write_json("fleet.json", run.answer())
         return run
 

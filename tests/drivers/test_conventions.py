@@ -320,7 +320,8 @@ def homes_of(name: str) -> list[Path]:
     """The files that may hold the defects of a model or a system: its room."""
     if name in MODELS:
         return sorted(ROOT.joinpath(*_where(name).split(".")).parent.glob("*.py"))
-    return sorted((ROOT / "twins").glob(f"*/{name.replace('-', '_')}*.py"))
+    stem = name.replace("-", "_")
+    return sorted([*(ROOT / "twins").glob(f"*/{stem}*.py"), *(ROOT / "twins" / stem).glob("*.py")])
 
 
 @pytest.mark.parametrize("name", sorted(defects.CATALOGUE))
