@@ -494,8 +494,9 @@ class AmiMeterDriver(DeviceDriver):
             self._port = None
 
     def _drain(self, rest_s: float) -> None:
-        """Throw away what comes, until nothing has come for so long."""
-        while self._receive(rest_s):
+        """Throw away what comes, until nothing has come for so long; a line that never rests is not waited for."""
+        until = time.monotonic() + 4 * rest_s
+        while self._receive(rest_s) and time.monotonic() < until:
             pass
 
     def _receive(self, patience: float) -> bytes:
