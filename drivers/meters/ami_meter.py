@@ -41,10 +41,11 @@ from drivers.wire.meter_profile import Counters, LoadControl, Profile, Ring, Rin
 
 T = TypeVar("T")
 
-_REST_S = 0.05
 _LONGEST_REST_S = 1.0
-"""How long a line that broke off may rest before what it left is asked for again. C12.18 allows half a second between
-characters; a USB adapter holds them back for 16 ms at most."""
+"""How long a line is waited for at most to become quiet after noise, before a session begins anew."""
+_AGAIN_S = 0.2
+"""How long a meter may take to begin a packet that was asked for again: it has it ready. A refusal that got lost on the
+way costs that, and not the whole time of an answer."""
 
 _SMALL = 64, 32
 """On a noisy line: bytes of a packet, bytes of a read. A packet of a kilobyte would hardly ever get through."""
@@ -96,6 +97,7 @@ class AmiMeterDriver(DeviceDriver):
             )
         self._port: serial.Serial | None = None
         self._poll = select.poll()
+        self._rest_s = c1218.rest_s(self.line.baudrate)
         self._station = Station(answers=False)
         self._depth = 0
         self._open = False  # whether the meter has logged us on, as far as we know
@@ -393,7 +395,7 @@ class AmiMeterDriver(DeviceDriver):
         station = self._station
         station.forget()
         # After noise an answer may still be on its way, and would be taken for that of the new session.
-        on_its_way = min(_LONGEST_REST_S, (station.packet_size + c1218.OVERHEAD) * 10 / self.line.baudrate + _REST_S)
+        on_its_way = min(_LONGEST_REST_S, self._passes(station.packet_size) + self._rest_s)
         self._drain(on_its_way if self._noisy else 0.0)
         self._repeats = station.repeats
         station.resize(c1218.DEFAULT_PACKET_SIZE, c1218.DEFAULT_PACKETS)
@@ -443,32 +445,47 @@ class AmiMeterDriver(DeviceDriver):
         station = self._station
         station.retries = retries
         station.send(message)
-        patience = self.line.timeout + (len(message) + c1218.OVERHEAD) * 10 / self.line.baudrate
+        patience = self.line.timeout + self._passes(len(message) + c1218.OVERHEAD)
         until = time.monotonic() + (retries + 2) * patience + 1
-        heard = False
+        came = longest = 0  # bytes since something went out
         self._write()
         while True:
-            data = self._receive(_REST_S if station.unsettled else patience)
+            if station.asked:
+                wait = min(patience, self._passes(longest) + _AGAIN_S)
+            else:
+                wait = self._rest_s if station.unsettled else patience
+            messages: list[bytes] = []
+            data = self._receive(wait)
             if data:
-                heard = True
+                came += len(data)
+                longest = max(longest, came)
                 messages = station.feed(data)
-            elif station.unsettled:
+            elif station.unsettled and not station.asked:
                 messages = station.quiet()
             else:
-                messages = []
                 station.expired()
             if messages:
                 return messages[-1]
+            if station.naks > retries and longest <= len(c1218.ACK) + _SMALL[0]:
+                # The meter has spent its tries, and packets of a new session would be no smaller: the request once more.
+                station.take()
+                station.expired()
             if station.failed or station.naks > retries or time.monotonic() > until:
                 self._open = False
                 station.forget()
-                if heard:
+                if longest:
                     raise _Garbled(
                         f"{self}: {what}: nothing but noise in {retries + 1} tries; check the line and its baud rate"
                     )
                 raise LinkLost(f"{self}: {what}: no answer in {retries + 1} tries; check line, power and baud rate")
             if station.out:
+                came = 0
                 self._write()
+
+    def _passes(self, size: int) -> float:
+        """Seconds in which so many bytes cross the line."""
+        seconds: float = size * 10 / self.line.baudrate
+        return seconds
 
     def _connect(self) -> None:
         try:

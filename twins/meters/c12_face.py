@@ -53,8 +53,10 @@ RESPONSE_TIMEOUT_S = 2.0
 TRAFFIC_TIMEOUT_S = 6.0
 """Real seconds of silence that end a session (the channel traffic time-out)."""
 
-QUIET_S = 0.1
-"""Real seconds without a byte after which half a packet is given up."""
+QUIET_S = 0.04
+_QUIET_CHARACTERS = 10
+"""Real seconds without a byte, and characters of the line's rate besides, after which half a packet is given up: more than
+a host that writes in pieces pauses between them, and than TCP holds them back for."""
 
 _HOME_BAUD = 6  # 9600
 _SMALLEST_PACKET = 16
@@ -254,7 +256,9 @@ class C1218Session:
             self._rest.cancel()
             self._rest = None
         if station.unsettled:
-            self._rest = self._later(QUIET_S, self._quiet)
+            # A host that was just asked for a packet again may take all of it to come.
+            characters = _QUIET_CHARACTERS + (station.packet_size if station.asked else 0)
+            self._rest = self._later(QUIET_S + characters * 10 / BAUD_CODES[self._baud], self._quiet)
 
     def closed(self) -> None:
         """The host has gone."""
