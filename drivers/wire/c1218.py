@@ -235,11 +235,15 @@ class Deframer:
         else:
             left += self.feed(b"")
             left = left or [Signal.BAD]
+        self.clear()
+        return left
+
+    def clear(self) -> None:
+        """Start afresh: what came so far belongs to nothing that is to come."""
         self._buffer.clear()
         self._lost = False
         self._again = -1
         self._noise = 0
-        return left
 
 
 class TooLong(WireError):
@@ -331,6 +335,7 @@ class Station:
         """An acknowledgement, or an answer, is overdue: send the packet again. False once all retries are spent."""
         self.asked = False
         self.naks = 0
+        self._deframer.clear()
         self._repeat()
         return not self.failed
 
@@ -341,7 +346,7 @@ class Station:
         self._parts = []
         self._expected = -1
         self.out.clear()
-        self._deframer = Deframer(self._deframer.limit)
+        self._deframer.clear()
 
     def _next(self) -> None:
         data, sequence, multi, first = self._queue.popleft()
