@@ -401,7 +401,8 @@ class AmiMeterDriver(DeviceDriver):
         station.forget()
         # After noise an answer may still be on its way, and would be taken for that of the new session. It is as long as
         # those before it were; a meter that was silent has nothing under way.
-        on_its_way = min(_LONGEST_REST_S, self._passes(self._longest) + 2 * self._rest_s)
+        longest = min(self._longest, station.packet_size + c1218.OVERHEAD)
+        on_its_way = min(_LONGEST_REST_S, self._passes(longest) + 2 * self._rest_s)
         self._drain(on_its_way if self._noisy else 0.0)
         self._repeats = station.repeats
         station.resize(c1218.DEFAULT_PACKET_SIZE, c1218.DEFAULT_PACKETS)
