@@ -519,7 +519,7 @@ class AmiMeterDriver(DeviceDriver):
 
     def _drain(self, rest_s: float) -> None:
         """Throw away what comes, until nothing has come for so long; a line that never rests is not waited for."""
-        until = time.monotonic() + 4 * rest_s
+        until = time.monotonic() + 2 * rest_s
         while self._receive(rest_s) and time.monotonic() < until:
             pass
 

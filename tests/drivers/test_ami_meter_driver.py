@@ -375,7 +375,7 @@ def test_rubbish_without_end_is_no_answer(make: Make) -> None:
     thread = threading.Thread(target=babble, daemon=True)
     thread.start()
     try:
-        driver = make(os.ttyname(slave), timeout=0.02)
+        driver = make(os.ttyname(slave), timeout=0.1)
         with pytest.raises(LinkLost, match="nothing but noise"):
             driver.meter_id()
         driver.target.deactivate_all_drivers()
