@@ -13,6 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 
 from drivers.roles import AtZero, Billing, MessageCode
 from twins.utility.payments import PaymentMethod, ProcessorConfig
+from twins.utility.website.config import PasswordHash, WebsiteConfig
 
 E = TypeVar("E", bound=enum.Enum)
 
@@ -171,6 +172,8 @@ class CustomerConfig(_Section):
     credential: str = Field(min_length=4, repr=False)
     language: Literal["en", "es"] = "en"
     customer_class: Literal["residential", "commercial"] = "residential"
+    password_hash: PasswordHash = Field(default=None, repr=False)
+    """For the website, where the customer signs in by id."""
     accounts: tuple[AccountConfig, ...] = Field(min_length=1)
 
 
@@ -196,6 +199,7 @@ class UtilityConfig(_Section):
     network: NetworkConfig = NetworkConfig()
     css: CssConfig = CssConfig()
     adcs: AdcsConfig = AdcsConfig()
+    website: WebsiteConfig | None = None
     customers: tuple[CustomerConfig, ...] = ()
 
     @property

@@ -103,7 +103,7 @@ class Customers(Part):
                 Reason.IDENTITY_NOT_CONFIRMED,
                 f"CSS: request {request_id}: the customer's identity is not confirmed; identify them first",
             )
-        return _logged_request(request)
+        return logged_request(request)
 
     def log_request(self, request: PrepayRequest) -> int:
         """Log a request to prepay; returns its id. NotAccepted for a time frame that cannot be."""
@@ -141,7 +141,7 @@ class Customers(Part):
     def requests(self) -> tuple[LoggedRequest, ...]:
         """All requests logged, oldest first."""
         with Session(self._engine) as session:
-            return tuple(_logged_request(r) for r in session.scalars(select(RequestRow).order_by(RequestRow.id)))
+            return tuple(logged_request(r) for r in session.scalars(select(RequestRow).order_by(RequestRow.id)))
 
     def identify(self, request_id: int, credential: str) -> CustomerData:
         """Look the customer up by the fields of the request and confirm their identity; customer data back.
@@ -184,7 +184,7 @@ class Customers(Part):
             )
         if why or customer is None:
             raise NotAccepted(reason, f"CSS: request {request_id}: {why}")
-        return self._customer_data(customer, _logged_request(request))
+        return self.customer_data(customer, logged_request(request))
 
     def identity_checks(self) -> tuple[IdentityCheck, ...]:
         """All identity checks, oldest first."""
@@ -192,8 +192,12 @@ class Customers(Part):
             rows = session.scalars(select(IdentityCheckRow).order_by(IdentityCheckRow.id)).all()
         return tuple(IdentityCheck(r.at, r.request_id, r.customer_id, r.confirmed, r.why) for r in rows)
 
-    def _customer_data(self, customer: CustomerRow, request: LoggedRequest) -> CustomerData:
-        accounts = [a for a in self.accounts() if a.customer_id == customer.id]
+    def customer_data(self, customer: CustomerRow, request: LoggedRequest) -> CustomerData:
+        """A customer with what their request asks for."""
+        with Session(self._engine) as session:
+            accounts = session.scalars(
+                select(AccountRow).where(AccountRow.customer_id == customer.id).order_by(AccountRow.number)
+            ).all()
         return CustomerData(
             customer_id=customer.id,
             name=customer.name,
@@ -229,7 +233,8 @@ def _alike(given: str, stored: str) -> bool:
     return given.casefold().split() == stored.casefold().split()
 
 
-def _logged_request(r: RequestRow) -> LoggedRequest:
+def logged_request(r: RequestRow) -> LoggedRequest:
+    """A request as others see it."""
     return LoggedRequest(
         r.id,
         r.received_at,

@@ -80,7 +80,7 @@ class Paying(Part):
                 .where(PaymentRow.account_number == account_number)
                 .order_by(PaymentRow.asked_at, PaymentRow.payment_id)
             ).all()
-        return tuple(_logged_payment(r) for r in rows)
+        return tuple(logged_payment(r) for r in rows)
 
     def postings(self, account_number: str) -> tuple[Posting, ...]:
         """Payments posted to an account, oldest first."""
@@ -124,7 +124,7 @@ class Paying(Part):
                 Reason.PAYMENT_ID_REUSED,
                 f"CSS: payment id {payment.payment_id} was used for another payment; give this one an id of its own",
             )
-        return _logged_payment(row)
+        return logged_payment(row)
 
     def _payment_row(self, payment: Payment) -> PaymentRow:
         return PaymentRow(
@@ -153,7 +153,7 @@ class Paying(Part):
         """Find out what became of charges whose answer was never heard; one that was not made waits for the customer."""
         with Session(self._engine) as session:
             pending = session.scalars(select(PaymentRow).where(PaymentRow.state == PaymentState.PENDING)).all()
-        for payment in (_logged_payment(row) for row in pending):
+        for payment in (logged_payment(row) for row in pending):
             if payment.payment_id in self._in_progress:
                 continue
             self._in_progress.add(payment.payment_id)
@@ -212,7 +212,8 @@ def _declined(payment_id: str, why: str) -> NotAccepted:
     )
 
 
-def _logged_payment(r: PaymentRow) -> LoggedPayment:
+def logged_payment(r: PaymentRow) -> LoggedPayment:
+    """A payment as others see it."""
     return LoggedPayment(
         payment_id=r.payment_id,
         request_id=r.request_id,

@@ -80,6 +80,27 @@ class CustomerData:
 
 
 @dataclass(frozen=True)
+class Holder:
+    """A customer and their accounts, by number."""
+
+    customer_id: str
+    name: str
+    address: str
+    language: str
+    customer_class: str
+    accounts: tuple[AccountData, ...]
+
+
+@dataclass(frozen=True)
+class Found:
+    """An account that a search has found."""
+
+    account_number: str
+    customer_name: str
+    service_address: str
+
+
+@dataclass(frozen=True)
 class Estimate:
     """What the service will take in [starts_at, ends_at), and the history that says so.
 

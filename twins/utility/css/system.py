@@ -14,6 +14,7 @@ from twins.utility.css.commands import Commands
 from twins.utility.css.context import Context
 from twins.utility.css.customers import Customers
 from twins.utility.css.estimates import Estimates
+from twins.utility.css.front import Front
 from twins.utility.css.pages import Pages
 from twins.utility.css.paying import Paying
 from twins.utility.css.records import (
@@ -59,6 +60,7 @@ class Css:
         self.paying = Paying(self.context, self.customers, self.estimates, self.outbox)
         self.charging = Charging(self.context, self.customers)
         self.pages = Pages(self.context, self.customers, self.estimates, self.paying)
+        self.front = Front(self.context, self.customers, self.paying)
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:

@@ -1,0 +1,82 @@
+"""The utility's refusals, options, states and fields in words of the catalogue."""
+
+from __future__ import annotations
+
+from twins.utility.errors import Reason
+from twins.utility.website.forms import N_
+
+REASONS: dict[Reason, str] = {
+    Reason.UNKNOWN_ACCOUNT: N_("There is no such account."),
+    Reason.UNKNOWN_REQUEST: N_("There is no such request."),
+    Reason.UNKNOWN_PAYMENT: N_("There is no such payment."),
+    Reason.NOT_THE_CUSTOMER: N_("What was given is not what we know of the customer. Nothing is confirmed."),
+    Reason.IDENTITY_NOT_CONFIRMED: N_("The customer's identity has to be confirmed first."),
+    Reason.TIME_FRAME: N_("The time frame cannot be: it has to begin now or later, and to end after that."),
+    Reason.NO_HISTORY: N_("There is no consumption history yet to estimate from."),
+    Reason.AMOUNT_NOT_POSITIVE: N_("The amount has to be more than zero."),
+    Reason.BELOW_MINIMUM: N_("The amount is below the smallest payment that we take."),
+    Reason.METHOD_NOT_TAKEN: N_("This way to pay is not taken."),
+    Reason.PAYMENT_DATA_MISSING: N_("Some of the payment data is missing."),
+    Reason.DECLINED: N_("The payment was declined. Nothing was charged; please pay by other means."),
+    Reason.NO_ANSWER: N_("We do not know yet what became of the payment. Give it again: it is charged once."),
+    Reason.IN_PROGRESS: N_("The payment is being processed."),
+    Reason.OPTION_NOT_POSSIBLE: N_("This account cannot have that option at zero."),
+    Reason.PAYMENT_ID_REUSED: N_("This form was sent before with other data. Open the page again to pay once more."),
+    Reason.NOT_CONFIRMED_YET: N_("The meter has not confirmed yet."),
+    Reason.UNKNOWN_METER: N_("There is no such meter."),
+    Reason.UNKNOWN_MESSAGE: N_("There is no such message."),
+    Reason.INCOMPLETE_REQUEST: N_("Something is missing in the request."),
+    Reason.NOT_OPEN: N_("Our records cannot be reached right now."),
+}
+
+OPTIONS: dict[str, str] = {
+    "disconnect": N_("Switch the service off"),
+    "limit": N_("Limit the service"),
+    "regular_billing": N_("Go on with a monthly bill"),
+    "auto_replenish": N_("Pay again automatically"),
+}
+
+STATES: dict[str, str] = {
+    "prepaid": N_("Prepaid"),
+    "regular": N_("Monthly bill"),
+    "card": N_("Credit card"),
+    "debit": N_("Debit card"),
+    "bank": N_("Bank account"),
+    "check": N_("Check"),
+    "pay_station": N_("Pay station"),
+    "cash": N_("Cash"),
+    "processed": N_("Processed"),
+    "duplicate": N_("Received twice, applied once"),
+    "refused": N_("Refused by the meter"),
+    "malformed": N_("Not understood by the meter"),
+    "overlap": N_("Overlaps another event"),
+}
+
+FIELDS: dict[str, str] = {
+    "token": N_("Form"),
+    "form": N_("Form"),
+    "login": N_("User name"),
+    "password": N_("Password"),
+    "language": N_("Language"),
+    "amount": N_("Amount in dollars"),
+    "method": N_("Way to pay"),
+    "option": N_("When the balance reaches zero"),
+    "ends_at": N_("End"),
+    "starts_at": N_("Start"),
+    "name": N_("Name"),
+    "address": N_("Address"),
+    "credential": N_("Proof of identity"),
+    "accounts": N_("Account numbers"),
+    "channel": N_("Asked by"),
+    "q": N_("Search"),
+    "day": N_("Day"),
+    "payment": N_("Payment"),
+    "data_number": N_("Card number"),
+    "data_expiry": N_("Expiry (MM/YY)"),
+    "data_account": N_("Bank account number"),
+    "data_routing": N_("Routing number"),
+    "data_check": N_("Check number"),
+    "data_receipt": N_("Receipt number"),
+    "data_station": N_("Pay station"),
+    "data_office": N_("Office"),
+}
