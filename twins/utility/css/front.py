@@ -1,4 +1,4 @@
-"""What the website asks of the CSS beyond what a representative's own system does: who holds what, and one thing by its number."""
+"""What the website asks of the CSS beyond a representative's own steps: who holds what, and one thing by its number."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from sqlalchemy import Engine, func, select
@@ -56,6 +57,8 @@ class Cashier:
         self._engine = engine
         self._css = css
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self.tell: Callable[[str], object] = lambda meter_id: None
+        """Called with the meter of an account whose payment was answered."""
 
     async def close(self) -> None:
         """Stop waiting for answers; the CSS settles what is left when it starts again."""
@@ -111,6 +114,7 @@ class Cashier:
         with Session(self._engine) as session, session.begin():
             row = session.get_one(OrderRow, payment.payment_id)
             row.answered_at, row.reason, row.why = self._clock.now(), reason, why
+        self.tell(self._css.customers.account(payment.account_number).meter_id)
 
     def progress(self, payment_id: str) -> Progress:
         """How far a payment is; NotAccepted where none of that id was asked for here."""

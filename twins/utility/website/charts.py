@@ -66,9 +66,7 @@ def chart(values: Sequence[Value], most_labels: int = 8) -> Chart | None:
         height = room * max(0.0, value.amount) / top
         width = min(pitch * 0.72, 60.0)
         x = _LEFT + pitch * k + (pitch - width) / 2
-        bars.append(
-            Bar(round(x, 1), round(base - height, 1), round(width, 1), round(height, 1), value, k % every == 0)
-        )
+        bars.append(Bar(round(x, 1), round(base - height, 1), round(width, 1), round(height, 1), value, k % every == 0))
     lines = tuple(Line(round(base - room * n * step / top, 1), n * step) for n in range(round(top / step) + 1))
     return Chart(tuple(bars), lines, base)
 

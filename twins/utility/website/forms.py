@@ -69,6 +69,13 @@ class Given:
             raise BadForm(name, N_("This is needed."))
         return text
 
+    def secret(self, name: str) -> str:
+        """A password, as it is."""
+        secret = self._fields.get(name, "")
+        if not 0 < len(secret) <= LONGEST_FIELD:
+            raise BadForm(name, N_("This is needed.") if not secret else N_("This is too long."))
+        return secret
+
     def whole(self, name: str) -> int:
         """A whole number, from 0 up to nine digits."""
         text = self.text(name)
@@ -101,7 +108,7 @@ class Given:
         """A local date and time as browsers write it, `2026-01-05T18:00`. The clock's lost hour of spring is no time at all."""
         text = self.text(name)
         try:
-            local = datetime.strptime(text, "%Y-%m-%dT%H:%M").replace(tzinfo=zone)  # noqa: DTZ007 - the zone follows at once
+            local = datetime.strptime(text, "%Y-%m-%dT%H:%M").replace(tzinfo=zone)
             moment = local.astimezone(UTC)
             if moment.astimezone(zone).replace(tzinfo=None) != local.replace(tzinfo=None):
                 raise ValueError

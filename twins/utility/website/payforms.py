@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from drivers.roles import AtZero
 from twins.utility.css import Payment
 from twins.utility.payments import REQUIRED, PaymentMeans, PaymentMethod
-from twins.utility.website.forms import BadForm, N_
+from twins.utility.website.forms import N_, BadForm
 from twins.utility.website.site import Asked, NotHere
 
 AT_HOME = (PaymentMethod.CARD, PaymentMethod.DEBIT, PaymentMethod.BANK)

@@ -42,7 +42,7 @@ STATES: dict[str, str] = {
     "card": N_("Credit card"),
     "debit": N_("Debit card"),
     "bank": N_("Bank account"),
-    "check": N_("Check"),
+    "check": N_("Paper check"),
     "pay_station": N_("Pay station"),
     "cash": N_("Cash"),
     "processed": N_("Processed"),
@@ -51,6 +51,21 @@ STATES: dict[str, str] = {
     "malformed": N_("Not understood by the meter"),
     "overlap": N_("Overlaps another event"),
 }
+
+STAGES: dict[str, str] = {
+    "in progress": N_("In progress"),
+    "refused": N_("Not paid"),
+    "posted": N_("Paid"),
+    "confirmed": N_("Paid, and confirmed by the meter"),
+}
+
+
+def reason_text(reason: str) -> str:
+    """The text of a refusal, by the reason's name."""
+    return (
+        REASONS.get(Reason(reason), N_("This is not possible")) if reason in set(Reason) else N_("This is not possible")
+    )
+
 
 FIELDS: dict[str, str] = {
     "token": N_("Form"),

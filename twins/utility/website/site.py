@@ -19,6 +19,7 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from drivers.roles import AtZero
 from twins.clock import Clock
 from twins.utility.config import UtilityConfig
 from twins.utility.css import Css
@@ -26,8 +27,8 @@ from twins.utility.errors import NotAccepted, Reason
 from twins.utility.website.access import Access, Role, Visit, new_key
 from twins.utility.website.cashier import Cashier
 from twins.utility.website.config import WebsiteConfig
-from twins.utility.website.forms import BadForm, Given, N_, parsed
-from twins.utility.website.reasons import FIELDS, OPTIONS, REASONS, STATES
+from twins.utility.website.forms import N_, BadForm, Given, parsed
+from twins.utility.website.reasons import FIELDS, OPTIONS, STAGES, STATES, reason_text
 from twins.utility.website.texts import LANGUAGES, Texts, negotiated
 
 HERE = Path(__file__).parent
@@ -117,6 +118,9 @@ class Site:
             option_texts=OPTIONS,
             field_texts=FIELDS,
             state_texts=STATES,
+            stage_texts=STAGES,
+            reason_texts=reason_text,
+            options=list(AtZero),
             Role=Role,
         )
 
@@ -221,7 +225,7 @@ class Site:
             return self.not_here(asked)
         _ = asked.texts
         detail = str(no) if asked.visit.role is Role.REPRESENTATIVE else ""
-        return self.message(asked, 422, _("This is not possible"), _(REASONS[no.reason]), detail)
+        return self.message(asked, 422, _("This is not possible"), _(reason_text(no.reason)), detail)
 
 
 def keep(response: Response, name: str, value: str) -> None:
