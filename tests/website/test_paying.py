@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tests.utility.conftest import ACCOUNT, DECLINED, SILENT
+from tests.utility.conftest import ACCOUNT
 from tests.website.conftest import WebTown
 
 
