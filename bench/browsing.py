@@ -241,9 +241,10 @@ class Browsing:
 
     def identify(self, request_id: int, credential: str) -> Shown | None:
         """Hold a proof of identity against what the CSS knows; customer data as shown, None where it is refused."""
-        self.go(f"/desk/requests/{request_id}")
-        self.fill(credential=credential)
-        page = self.press("identify")
+        page = self.go(f"/desk/requests/{request_id}")
+        if not page.text("credentials_confirmed"):
+            self.fill(credential=credential)
+            page = self.press("identify")
         return page if page.text("credentials_confirmed") else None
 
     def estimate(self, request_id: int, account: str) -> Shown:

@@ -148,7 +148,7 @@ class prepayment_steps:  # noqa: N801 - Robot finds a library's class by the fil
         number = case.account.number
         before = self._balance()
         page = self._pay()
-        confirmed_at_once = page.text("confirmation") is not None
+        confirmed_at_once = self._browsing.stage() == "confirmed"
         case.payment_id = page.text("payment_id") or ""
         case.posting = case.ask(case.css.front.posting, case.payment_id)
         self._judge.check(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from html import unescape
 from typing import Any
 
+import argon2
 import httpx
 import pytest
 
@@ -15,12 +16,17 @@ from tests.utility.conftest import ACCOUNT, METER, Town
 from twins.utility.web import Server, serve
 
 PASSWORDS = {"C-1": "punched cards", "C-2": "moonlight sonata", "desk-1": "front office"}
+# Checked in no time: these tests are about what comes after.
+_QUICK = argon2.PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
+HASHES = {login: _QUICK.hash(password) for login, password in PASSWORDS.items()}
 OTHER = "B-7"
 OTHER_METER = "TB-000002"
 
+DESK = {"login": "desk-1", "name": "Grace at desk 1", "password_hash": HASHES["desk-1"]}
 CUSTOMERS = [
     {
         "id": "C-1",
+        "password_hash": HASHES["C-1"],
         "name": "Ada Byron",
         "address": "7 Elm Street, Springfield",
         "credential": "analytical engine",
@@ -37,6 +43,7 @@ CUSTOMERS = [
     },
     {
         "id": "C-2",
+        "password_hash": HASHES["C-2"],
         "name": "Clara Wieck <b>",
         "address": "3 Oak Avenue, Springfield",
         "credential": "kinderszenen",
@@ -143,14 +150,14 @@ def web_town(site_loop: LoopThread) -> Iterator[Callable[..., WebTown]]:
     made: list[WebTown] = []
 
     def make(*defects: str, **changes: Any) -> WebTown:
-        website = {"representatives": [{"login": "desk-1", "name": "Grace at desk 1"}], **changes.pop("website", {})}
+        website = {"representatives": [DESK], **changes.pop("website", {})}
         town = Town(
             site_loop,
             *defects,
             customers=changes.pop("customers", CUSTOMERS),
             website=website,
             also=[OTHER_METER],
-            passwords=PASSWORDS,
+            passwords=changes.pop("passwords", None),
             **changes,
         )
         assert town.utility.website is not None

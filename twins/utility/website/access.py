@@ -7,6 +7,7 @@ site can read (the cookie is HttpOnly and SameSite).
 from __future__ import annotations
 
 import enum
+import functools
 import hashlib
 import hmac
 import secrets
@@ -64,6 +65,12 @@ class NotNow(Exception):
         self.until = until
 
 
+@functools.cache
+def _nobodys() -> str:
+    """The hash of a password that nobody has."""
+    return _HASHER.hash(secrets.token_urlsafe())
+
+
 def new_key() -> str:
     """What a browser is given to hold."""
     return secrets.token_urlsafe(32)
@@ -77,7 +84,6 @@ class Access:
         self._engine = engine
         self._config = config
         self._website = website
-        self._nobody = _HASHER.hash(secrets.token_urlsafe())
 
     def take_in(self, passwords: Mapping[str, str]) -> None:
         """Take in customers and representatives of the bench file that are new, by their hash or their first password.
@@ -120,7 +126,7 @@ class Access:
             session.flush()
             known = session.get(LoginRow, login)
             # somebody unknown takes as long as somebody known
-            return row.id, self._nobody if known is None else known.password
+            return row.id, _nobodys() if known is None else known.password
 
     @staticmethod
     def right(password: str, hashed: str) -> bool:

@@ -12,7 +12,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from babel.core import Locale, negotiate_locale
-from babel.dates import format_date, format_datetime, format_time
+from babel.dates import format_date, format_skeleton, format_time
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.numbers import format_currency, format_decimal
@@ -79,11 +79,14 @@ class Texts:
         return str(format_decimal(value, "#,##0.##", self._locale))
 
     def moment(self, at: datetime) -> str:
-        """Date and time."""
-        return str(format_datetime(at, "medium", self.zone, self._locale))
+        """Date and time, to the minute."""
+        local = at.astimezone(self.zone)
+        return f"{format_date(local.date(), 'medium', self._locale)}, {self.hour(at)}"
 
     def day(self, day: date, style: str = "medium") -> str:
-        """A date; `style` is babel's, or a pattern."""
+        """A date; `style` is babel's, or `short` for day and month."""
+        if style == "short":
+            return str(format_skeleton("MMMd", day, locale=self._locale))
         return str(format_date(day, style, self._locale))
 
     def hour(self, at: datetime) -> str:

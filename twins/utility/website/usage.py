@@ -16,7 +16,7 @@ def by_day(days: Sequence[DayUsage], texts: Texts) -> Chart | None:
     return chart(
         [
             Value(
-                texts.day(d.day, "MMM d"),
+                texts.day(d.day, "short"),
                 d.energy_wh / 1000,
                 f"{texts.day(d.day)}: {texts.kwh(d.energy_wh)}, {texts.money(d.cost_cents)}",
             )

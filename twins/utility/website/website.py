@@ -42,10 +42,10 @@ class Website:
         self.cashier = Cashier(clock, engine, css)
         site = Site(Systems(clock, config, website, css, mdms, adcs, self.access, self.cashier))
         views = Views(site)
-        pages = [*CustomerPages(site, views).pages(), *DeskPages(site, views).pages()]
+        self.pages = [*CustomerPages(site, views).pages(), *DeskPages(site, views).pages()]
         self.live = Live(site)
         self.cashier.tell = self.live.changed
-        self.app = application(site, pages, self.live)
+        self.app = application(site, self.pages, self.live)
 
     def start(self) -> None:
         """Take in who may sign in."""
