@@ -160,6 +160,7 @@ class Entry(enum.StrEnum):
     OPENING = "opening"
     PAYMENT = "payment"
     ENERGY = "energy"
+    REFUND = "refund"
 
 
 @dataclass(frozen=True)
