@@ -13,6 +13,7 @@ from twins.utility.consumption import DayUsage, Profile, by_day, expected_wh, ne
 from twins.utility.css import ledger
 from twins.utility.css.context import Context, Part
 from twins.utility.css.customers import Customers
+from twins.utility.css.history import Histories
 from twins.utility.css.records import Estimate, LedgerEntry, Statement
 from twins.utility.css.tables import AccountRow
 from twins.utility.errors import NotAccepted, Reason
@@ -27,6 +28,7 @@ class Estimates(Part):
     def __init__(self, context: Context, customers: Customers) -> None:
         super().__init__(context)
         self._customers = customers
+        self._histories = Histories(context.mdms)
 
     def estimate(self, request_id: int, account_number: str | None = None) -> Estimate:
         """Estimate what the service takes through the request's time frame, by default the next bill cycle, from history.
@@ -80,8 +82,7 @@ class Estimates(Part):
 
     def history(self, meter_id: str, now: datetime) -> list[Interval]:
         """Intervals of a meter as far back as the configuration looks."""
-        since = now - timedelta(days=self._config.css.history_days)
-        return [s.value for s in self._mdms.intervals(meter_id, since, now)]
+        return self._histories.of(meter_id, now - timedelta(days=self._config.css.history_days), now)
 
     def days(self, intervals: Sequence[Interval]) -> tuple[DayUsage, ...]:
         """Energy and cost by local day."""

@@ -181,6 +181,7 @@ class Entry(enum.StrEnum):
     OPENING = "opening"
     PAYMENT = "payment"
     ENERGY = "energy"
+    REFUND = "refund"
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, ForeignKey, Integer, String, Text, UniqueConstraint
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, Integer, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from twins.utility.database import Base, append_only
+from twins.utility.database import Base, append_only, keep_sum
 
 
 class CustomerRow(Base):
@@ -110,9 +110,10 @@ class LedgerRow(Base):
     __table_args__ = (
         UniqueConstraint("kind", "account_number", "reference"),
         UniqueConstraint("account_number", "interval_ends_at"),
+        Index("ix_css_ledger_account_number_kind_id", "account_number", "kind", "id"),
     )
     id: Mapped[int] = mapped_column(Integer, primary_key=True)
-    account_number: Mapped[str] = mapped_column(ForeignKey("css_accounts.number"), index=True)
+    account_number: Mapped[str] = mapped_column(ForeignKey("css_accounts.number"))
     at: Mapped[datetime]
     kind: Mapped[str] = mapped_column(String(16))
     cents: Mapped[int] = mapped_column(BigInteger)
@@ -121,6 +122,17 @@ class LedgerRow(Base):
     energy_mwh: Mapped[int | None] = mapped_column(BigInteger)
     price_millicents_per_kwh: Mapped[int | None]
     carried: Mapped[int] = mapped_column(BigInteger, default=0)
+
+
+class AccountBalanceRow(Base):
+    """The sum of an account's ledger, which the database itself keeps with every entry (`database.keep_sum`)."""
+
+    __tablename__ = "css_balances"
+    account_number: Mapped[str] = mapped_column(ForeignKey("css_accounts.number"), primary_key=True)
+    cents: Mapped[int] = mapped_column(BigInteger)
+
+
+keep_sum(LedgerRow, AccountBalanceRow, key="account_number", value="cents")
 
 
 @append_only
