@@ -8,6 +8,7 @@ from drivers.roles import Meter
 from twins.clock import Clock
 from twins.defects import of
 from twins.utility.adcs import Adcs
+from twins.utility.adcs_schedules import Schedules
 from twins.utility.config import UtilityConfig
 from twins.utility.css import Css
 from twins.utility.database import open_database
@@ -36,7 +37,7 @@ class Utility:
     ) -> None:
         for customer in config.customers:
             for account in customer.accounts:
-                if account.meter_id not in meters:
+                if account.meter_id not in meters and not account.elsewhere:
                     raise NotAccepted(
                         Reason.UNKNOWN_METER,
                         f"account {account.number}: no meter {account.meter_id!r} on this bench; "
@@ -47,17 +48,22 @@ class Utility:
         self.network = AmiNetwork(clock, config.network, seed)
         self.mdms = Mdms(clock, self._engine, config, seed, of("mdms", defects))
         self.adcs = Adcs(clock, self._engine, config.adcs, meters, self.network, self.mdms, of("adcs", defects))
-        self.css = Css(clock, self._engine, config, self.processor, self.adcs, self.mdms, of("css", defects))
+        self.schedules = Schedules(clock, self._engine, config.adcs, meters, self.adcs, of("adcs", defects))
+        self.css = Css(
+            clock, self._engine, config, self.processor, self.adcs, self.mdms, self.schedules, of("css", defects)
+        )
 
     def start(self) -> None:
         """Load customers and history, take up what was left unfinished, and begin to serve."""
         self.mdms.start()
         self.adcs.start()
+        self.schedules.start()
         self.css.start()
 
     async def close(self) -> None:
         """Stop every task and timer of the utility and let go of the database."""
         await self.css.close()
+        await self.schedules.close()
         await self.adcs.close()
         self.mdms.close()
         self._engine.dispose()
