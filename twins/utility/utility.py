@@ -9,6 +9,7 @@ from drivers.roles import Meter
 from twins.clock import Clock
 from twins.defects import of
 from twins.utility.adcs import Adcs
+from twins.utility.adcs_schedules import Schedules
 from twins.utility.config import UtilityConfig
 from twins.utility.css import Css
 from twins.utility.database import open_database
@@ -42,7 +43,7 @@ class Utility:
         """`passwords`: first passwords at the website, by login, of those whose hash the configuration doesn't give."""
         for customer in config.customers:
             for account in customer.accounts:
-                if account.meter_id not in meters:
+                if account.meter_id not in meters and not account.elsewhere:
                     raise NotAccepted(
                         Reason.UNKNOWN_METER,
                         f"account {account.number}: no meter {account.meter_id!r} on this bench; "
@@ -55,7 +56,10 @@ class Utility:
         self.network = AmiNetwork(clock, config.network, seed)
         self.mdms = Mdms(clock, self._engine, config, seed, of("mdms", defects))
         self.adcs = Adcs(clock, self._engine, config.adcs, meters, self.network, self.mdms, of("adcs", defects))
-        self.css = Css(clock, self._engine, config, self.processor, self.adcs, self.mdms, of("css", defects))
+        self.schedules = Schedules(clock, self._engine, config.adcs, meters, self.adcs, of("adcs", defects))
+        self.css = Css(
+            clock, self._engine, config, self.processor, self.adcs, self.mdms, self.schedules, of("css", defects)
+        )
         if config.website is not None and make_website is not None:
             self.website = make_website(
                 clock, self._engine, config, config.website, self.css, self.adcs, self.mdms, passwords or {}
@@ -65,6 +69,7 @@ class Utility:
         """Load customers and history, take up what was left unfinished, and begin to serve."""
         self.mdms.start()
         self.adcs.start()
+        self.schedules.start()
         self.css.start()
         if self.website is not None:
             self.website.start()
@@ -74,6 +79,7 @@ class Utility:
         if self.website is not None:
             await self.website.close()
         await self.css.close()
+        await self.schedules.close()
         await self.adcs.close()
         self.mdms.close()
         self._engine.dispose()

@@ -12,6 +12,7 @@ from drivers.roles import AtZero, Billing
 from twins.utility.config import AccountConfig, CustomerConfig
 from twins.utility.consumption import next_cycle
 from twins.utility.css import ledger
+from twins.utility.css.booking_records import EventRequest
 from twins.utility.css.context import Part
 from twins.utility.css.records import AccountData, CustomerData, Entry, IdentityCheck, LoggedRequest, PrepayRequest
 from twins.utility.css.tables import AccountRow, CustomerRow, IdentityCheckRow, RequestRow
@@ -56,6 +57,8 @@ class Customers(Part):
                 auto_replenish_cents=account.auto_replenish_cents,
                 has_switch=account.switch,
                 bill_cycle_day=account.bill_cycle_day,
+                others_may_prepay=account.others_may_prepay,
+                elsewhere=account.elsewhere,
             )
         )
         session.flush()
@@ -109,7 +112,8 @@ class Customers(Part):
         """Log a request to prepay; returns its id. NotAccepted for a time frame that cannot be."""
         now = self._clock.now()
         starts_at = request.starts_at or now
-        if starts_at > now:
+        location = request.location if isinstance(request, EventRequest) else None
+        if starts_at > now and not isinstance(request, EventRequest):
             raise NotAccepted(
                 Reason.TIME_FRAME,
                 f"CSS: the time frame starts at {starts_at.isoformat()}; prepaying for service starts at once, "
@@ -133,6 +137,7 @@ class Customers(Part):
                 name=request.name,
                 address=request.address,
                 credentials_presented=bool(request.credential),
+                location=None if "request_without_location" in self._defects else location,
             )
             session.add(row)
             session.flush()
@@ -245,4 +250,5 @@ def logged_request(r: RequestRow) -> LoggedRequest:
         r.name,
         r.address,
         r.credentials_presented,
+        r.location,
     )

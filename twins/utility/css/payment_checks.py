@@ -15,6 +15,11 @@ class PaymentChecks(Part):
 
     def check(self, payment: Payment, account: AccountRow) -> None:
         """Refuse, with the reason logged, what cannot be taken."""
+        if account.elsewhere and payment.booking_id is None:
+            raise NotAccepted(
+                Reason.UNKNOWN_METER,
+                f"CSS: the meter of account {account.number} is not on this bench; it can pay for events elsewhere",
+            )
         try:
             self._check_amount(payment)
             self._check_means(payment)
@@ -57,7 +62,11 @@ class PaymentChecks(Part):
 
     def _check_option(self, payment: Payment, account: AccountRow) -> None:
         why = ""
-        if payment.at_zero in (AtZero.DISCONNECT, AtZero.LIMIT) and not account.has_switch:
+        if payment.booking_id is not None:
+            if payment.at_zero is None:
+                return
+            why = "for an event it is chosen with the booking; leave it out"
+        elif payment.at_zero in (AtZero.DISCONNECT, AtZero.LIMIT) and not account.has_switch:
             why = "the meter has no switch; choose regular_billing or auto_replenish"
         elif payment.at_zero is AtZero.AUTO_REPLENISH and account.auto_replenish_cents is None:
             why = "no amount for automatic payments is agreed on; agree on one or choose another option"

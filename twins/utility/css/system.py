@@ -8,13 +8,16 @@ from sqlalchemy import Engine
 
 from twins.clock import Clock
 from twins.utility.adcs import Adcs
+from twins.utility.adcs_schedules import Schedules
 from twins.utility.config import UtilityConfig
+from twins.utility.css.bookings import Bookings
 from twins.utility.css.charging import Charging
 from twins.utility.css.commands import Commands
 from twins.utility.css.context import Context
 from twins.utility.css.customers import Customers
 from twins.utility.css.estimates import Estimates
 from twins.utility.css.front import Front
+from twins.utility.css.events import Events
 from twins.utility.css.pages import Pages
 from twins.utility.css.paying import Paying
 from twins.utility.css.records import (
@@ -51,14 +54,17 @@ class Css:
         processor: PaymentProcessor,
         adcs: Adcs,
         mdms: Mdms,
+        schedules: Schedules,
         defects: frozenset[str] = frozenset(),
     ) -> None:
-        self.context = Context(clock, engine, config, processor, adcs, mdms, defects)
+        self.context = Context(clock, engine, config, processor, adcs, mdms, schedules, defects)
         self.customers = Customers(self.context)
         self.estimates = Estimates(self.context, self.customers)
         self.outbox = Commands(self.context, self.customers, self.estimates)
-        self.paying = Paying(self.context, self.customers, self.estimates, self.outbox)
-        self.charging = Charging(self.context, self.customers)
+        self.events = Events(self.context, self.customers, self.estimates, self.outbox)
+        self.bookings = Bookings(self.context, self.customers, self.estimates, self.events)
+        self.paying = Paying(self.context, self.customers, self.estimates, self.outbox, self.bookings, self.events)
+        self.charging = Charging(self.context, self.customers, self.events)
         self.pages = Pages(self.context, self.customers, self.estimates, self.paying)
         self.front = Front(self.context, self.customers, self.paying)
         self._tasks: list[asyncio.Task[None]] = []
@@ -76,6 +82,7 @@ class Css:
             clock.spawn(self.paying.settle(), name="css settle"),
             clock.spawn(self.outbox.send(), name="css outbox"),
             clock.spawn(self.outbox.refresh_daily(), name="css refresh"),
+            clock.spawn(self.events.keep(), name="css events"),
         ]
 
     async def close(self) -> None:
