@@ -187,6 +187,24 @@ class CssConfig(_Section):
     """Logarithm of the work that checking a credential takes."""
 
 
+class TroubleConfig(_Section):
+    """How reports of no power are followed up."""
+
+    test_timeout_s: float = Field(default=90.0, gt=0)
+    """A meter test without a result for so long has failed."""
+    activation_timeout_s: float = Field(default=180.0, gt=0)
+    """A re-activation that the meter has not confirmed for so long has failed."""
+    longest_text: int = Field(default=2_000, ge=1)
+    """Characters of a report or a note."""
+
+
+class BillingConfig(_Section):
+    """How monthly bills are made."""
+
+    wait_s: float = Field(default=259_200.0, ge=0)
+    """How long a bill waits for intervals that have not come in; later ones are on the next bill."""
+
+
 class UtilityConfig(_Section):
     """The utility."""
 
@@ -196,6 +214,8 @@ class UtilityConfig(_Section):
     network: NetworkConfig = NetworkConfig()
     css: CssConfig = CssConfig()
     adcs: AdcsConfig = AdcsConfig()
+    trouble: TroubleConfig = TroubleConfig()
+    billing: BillingConfig = BillingConfig()
     customers: tuple[CustomerConfig, ...] = ()
 
     @property

@@ -28,6 +28,12 @@ class Reason(enum.StrEnum):
     UNKNOWN_METER = "unknown_meter"
     UNKNOWN_MESSAGE = "unknown_message"
     INCOMPLETE_REQUEST = "incomplete_request"
+    UNKNOWN_REPORT = "unknown_report"
+    UNKNOWN_ORDER = "unknown_order"
+    TEXT_NOT_TAKEN = "text_not_taken"
+    NOT_POSSIBLE_NOW = "not_possible_now"
+    NOT_ALLOWED = "not_allowed"  # to who asks
+    NOTHING_PREPAID = "nothing_prepaid"
     NOT_OPEN = "not_open"  # the database cannot be opened
 
 
