@@ -216,6 +216,24 @@ class EventsConfig(_Section):
         return self.commercial if customer_class == "commercial" else self.residential
 
 
+class TroubleConfig(_Section):
+    """How reports of no power are followed up."""
+
+    test_timeout_s: float = Field(default=90.0, gt=0)
+    """A meter test without a result for so long has failed."""
+    activation_timeout_s: float = Field(default=180.0, gt=0)
+    """A re-activation that the meter has not confirmed for so long has failed."""
+    longest_text: int = Field(default=2_000, ge=1)
+    """Characters of a report or a note."""
+
+
+class BillingConfig(_Section):
+    """How monthly bills are made."""
+
+    wait_s: float = Field(default=259_200.0, ge=0)
+    """How long a bill waits for intervals that have not come in; later ones are on the next bill."""
+
+
 class UtilityConfig(_Section):
     """The utility."""
 
@@ -227,6 +245,8 @@ class UtilityConfig(_Section):
     adcs: AdcsConfig = AdcsConfig()
     website: WebsiteConfig | None = None
     events: EventsConfig = EventsConfig()
+    trouble: TroubleConfig = TroubleConfig()
+    billing: BillingConfig = BillingConfig()
     customers: tuple[CustomerConfig, ...] = ()
 
     @property

@@ -44,6 +44,12 @@ class Reason(enum.StrEnum):
     RESERVATION_LAPSED = "reservation_lapsed"
     BOOKING_OVER = "booking_over"
     UNKNOWN_EVENT = "unknown_event"
+    UNKNOWN_REPORT = "unknown_report"
+    UNKNOWN_ORDER = "unknown_order"
+    TEXT_NOT_TAKEN = "text_not_taken"
+    NOT_POSSIBLE_NOW = "not_possible_now"
+    NOT_ALLOWED = "not_allowed"  # to who asks
+    NOTHING_PREPAID = "nothing_prepaid"
     NOT_OPEN = "not_open"  # the database cannot be opened
 
 

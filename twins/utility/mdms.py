@@ -177,7 +177,7 @@ class Mdms:
             load_side_voltage_v=result.load_side_voltage_v,
             load_side_current_a=result.load_side_current_a,
         )
-        self._store(Kind.TEST, meter_id, [row], ("message_id",))
+        self._store(Kind.TEST, meter_id, [row], ("message_id",), hidden="hides_test_results" in self._defects)
 
     def store_balance(self, meter_id: str, statement: BalanceStatement) -> None:
         """Store what a meter was told of its account and publish it."""

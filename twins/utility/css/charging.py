@@ -7,7 +7,7 @@ from datetime import timedelta
 from sqlalchemy.orm import Session
 
 from drivers.roles import Billing
-from twins.utility.css import ledger
+from twins.utility.css import billing_modes, ledger
 from twins.utility.css.context import Context, Part
 from twins.utility.css.customers import Customers
 from twins.utility.css.events import Events
@@ -32,16 +32,18 @@ class Charging(Part):
 
     def charge(self, account: AccountRow) -> None:
         """Charge the intervals that have become available, each once: to events what falls into them, the rest to the account
-        if that is prepaid."""
+        for its prepaid time."""
         self._events.charge(account)
-        if account.prepaid_since is None or Billing(account.billing) is not Billing.PREPAID:
-            return
         with Session(self._engine) as session:
+            how = billing_modes.modes(session, account.number)
             until = ledger.charged_until(session, account.number)
+        began = next((mode.since for mode in how if mode.billing is Billing.PREPAID), None)
+        if began is None:
+            return
         # a little back: an interval may come late
-        since = account.prepaid_since if until is None else max(account.prepaid_since, until - timedelta(days=2))
+        since = began if until is None else max(began, until - timedelta(days=2))
         found = [s.value for s in self._mdms.intervals(account.meter_id, since)]
-        intervals = self._events.rest(account.number, found)
+        intervals = self._events.rest(account.number, billing_modes.billed(found, how, Billing.PREPAID))
         price = self._config.tariff.price_millicents_per_kwh
         with Session(self._engine) as session, session.begin():
             ledger.charge_energy(session, account.number, self._clock.now(), intervals, price)

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from drivers.roles import AtZero, Billing
 from twins.utility.config import AccountConfig, CustomerConfig
 from twins.utility.consumption import next_cycle
-from twins.utility.css import ledger
+from twins.utility.css import billing_modes, ledger
 from twins.utility.css.booking_records import EventRequest
 from twins.utility.css.context import Part
 from twins.utility.css.records import AccountData, CustomerData, Entry, IdentityCheck, LoggedRequest, PrepayRequest
@@ -44,24 +44,24 @@ class Customers(Part):
 
     def _open_account(self, session: Session, customer_id: str, account: AccountConfig) -> None:
         now = self._clock.now()
-        session.add(
-            AccountRow(
-                number=account.number,
-                customer_id=customer_id,
-                meter_id=account.meter_id,
-                service_address=account.service_address,
-                billing=account.billing.value,
-                prepaid_since=now if account.billing is Billing.PREPAID else None,
-                at_zero=account.at_zero.value,
-                fallback=account.fallback.value,
-                auto_replenish_cents=account.auto_replenish_cents,
-                has_switch=account.switch,
-                bill_cycle_day=account.bill_cycle_day,
-                others_may_prepay=account.others_may_prepay,
-                elsewhere=account.elsewhere,
-            )
+        row = AccountRow(
+            number=account.number,
+            customer_id=customer_id,
+            meter_id=account.meter_id,
+            service_address=account.service_address,
+            billing=account.billing.value,
+            prepaid_since=now if account.billing is Billing.PREPAID else None,
+            at_zero=account.at_zero.value,
+            fallback=account.fallback.value,
+            auto_replenish_cents=account.auto_replenish_cents,
+            has_switch=account.switch,
+            bill_cycle_day=account.bill_cycle_day,
+            others_may_prepay=account.others_may_prepay,
+            elsewhere=account.elsewhere,
         )
+        session.add(row)
         session.flush()
+        billing_modes.begin(session, row, account.billing, now)
         if account.opening_balance_cents:
             ledger.credit(session, account.number, now, Entry.OPENING, account.opening_balance_cents, "opening")
 

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from drivers.roles import AtZero, Billing, MessageCode
-from twins.utility.css import ledger
+from twins.utility.css import billing_modes, ledger
 from twins.utility.css.bookings import Bookings
 from twins.utility.css.commands import Commands
 from twins.utility.css.context import Context, Part
@@ -87,6 +87,10 @@ class Paying(Part):
         if payment.booking_id is not None:
             return self._post_event(payment.payment_id, payment.amount_cents, payment.booking_id, account, charge)
         return self._post(payment.payment_id, payment.amount_cents, payment.at_zero, account, charge)
+
+    def options(self, account_number: str) -> tuple[AtZero, ...]:
+        """What an account can have happen at zero. NotAccepted for an unknown account."""
+        return self._checks.options(self._customers.account(account_number))
 
     def payments(self, account_number: str) -> tuple[LoggedPayment, ...]:
         """Payments of an account as logged, by the time they were asked for."""
@@ -208,7 +212,7 @@ class Paying(Part):
             held = session.get_one(AccountRow, account.number)
             held.at_zero = option.value
             if converts:
-                held.billing, held.prepaid_since = Billing.PREPAID.value, now
+                billing_modes.begin(session, held, Billing.PREPAID, now)
             session.add(
                 PostingRow(
                     payment_id=payment_id,
