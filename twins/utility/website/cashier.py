@@ -16,7 +16,7 @@ from twins.clock import Clock
 from twins.utility.css import Css, Payment
 from twins.utility.css.records import Confirmation, LoggedPayment, PaymentState, Posting
 from twins.utility.errors import NotAccepted, Reason
-from twins.utility.website.tables import OrderRow
+from twins.utility.website.tables import WebPaymentRow
 
 
 class Stage(enum.Enum):
@@ -71,11 +71,11 @@ class Cashier:
         """Id for the next payment of a request: that of the last one, where nobody knows yet what became of it."""
         with Session(self._engine) as session:
             last = session.scalars(
-                select(OrderRow)
-                .where(OrderRow.request_id == request_id)
-                .order_by(OrderRow.asked_at.desc(), OrderRow.payment_id.desc())
+                select(WebPaymentRow)
+                .where(WebPaymentRow.request_id == request_id)
+                .order_by(WebPaymentRow.asked_at.desc(), WebPaymentRow.payment_id.desc())
             ).first()
-            count = session.scalar(select(func.count()).where(OrderRow.request_id == request_id)) or 0
+            count = session.scalar(select(func.count()).where(WebPaymentRow.request_id == request_id)) or 0
         if last is not None and self._progress(last).again:
             return last.payment_id
         return f"web-{request_id}-{count + 1}"
@@ -83,7 +83,7 @@ class Cashier:
     def begin(self, payment: Payment) -> None:
         """Begin a payment, unless it has been begun. NotAccepted where its id was given for another amount or account."""
         with Session(self._engine) as session, session.begin():
-            row = session.get(OrderRow, payment.payment_id)
+            row = session.get(WebPaymentRow, payment.payment_id)
             if row is not None:
                 if (row.account_number, row.amount_cents) != (payment.account_number, payment.amount_cents):
                     raise NotAccepted(
@@ -93,7 +93,7 @@ class Cashier:
                     return
                 row.answered_at, row.reason, row.why = None, "", ""
             else:
-                row = OrderRow(
+                row = WebPaymentRow(
                     payment_id=payment.payment_id,
                     request_id=payment.request_id,
                     account_number=payment.account_number,
@@ -112,14 +112,14 @@ class Cashier:
         except NotAccepted as no:
             reason, why = no.reason.value, str(no)
         with Session(self._engine) as session, session.begin():
-            row = session.get_one(OrderRow, payment.payment_id)
+            row = session.get_one(WebPaymentRow, payment.payment_id)
             row.answered_at, row.reason, row.why = self._clock.now(), reason, why
         self.tell(self._css.customers.account(payment.account_number).meter_id)
 
     def progress(self, payment_id: str) -> Progress:
         """How far a payment is; NotAccepted where none of that id was asked for here."""
         with Session(self._engine) as session:
-            row = session.get(OrderRow, payment_id)
+            row = session.get(WebPaymentRow, payment_id)
         if row is None:
             raise NotAccepted(Reason.UNKNOWN_PAYMENT, f"website: no payment {payment_id!r}")
         return self._progress(row)
@@ -128,14 +128,14 @@ class Cashier:
         """Payments of an account asked for here, newest first."""
         with Session(self._engine) as session:
             rows = session.scalars(
-                select(OrderRow)
-                .where(OrderRow.account_number == account_number)
-                .order_by(OrderRow.asked_at.desc(), OrderRow.payment_id.desc())
+                select(WebPaymentRow)
+                .where(WebPaymentRow.account_number == account_number)
+                .order_by(WebPaymentRow.asked_at.desc(), WebPaymentRow.payment_id.desc())
                 .limit(most)
             ).all()
         return tuple(self._progress(row) for row in rows)
 
-    def _progress(self, row: OrderRow) -> Progress:
+    def _progress(self, row: WebPaymentRow) -> Progress:
         logged = self._css.front.payment(row.payment_id)
         posting = self._css.front.posting(row.payment_id)
         confirmation = None if posting is None else self._css.confirmation(row.payment_id)

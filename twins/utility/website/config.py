@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import argon2
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
@@ -29,6 +29,8 @@ class RepresentativeConfig(BaseModel):
     login: str = Field(min_length=1, max_length=64, pattern=r"^[\w.@-]+$")
     name: str = Field(min_length=1)
     password_hash: PasswordHash = Field(default=None, repr=False)
+    role: Literal["representative", "field crew", "meter shop", "supervisor"] = "representative"
+    """What they may do with field and trouble orders."""
 
 
 class WebsiteConfig(BaseModel):

@@ -10,6 +10,7 @@ from twins.utility.css import PrepayRequest
 from twins.utility.errors import NotAccepted
 from twins.utility.website import payforms
 from twins.utility.website.access import Role
+from twins.utility.website.events import EventPages
 from twins.utility.website.forms import N_, BadForm
 from twins.utility.website.site import Asked, Page, Site, to
 from twins.utility.website.views import Views
@@ -18,9 +19,10 @@ from twins.utility.website.views import Views
 class DeskPages:
     """Pages for a representative who has signed in."""
 
-    def __init__(self, site: Site, views: Views) -> None:
+    def __init__(self, site: Site, views: Views, events: EventPages) -> None:
         self._site = site
         self._views = views
+        self._events = events
         self._css = site.systems.css
         self._cashier = site.systems.cashier
         self._offered = list(site.systems.config.payments.methods)
@@ -69,14 +71,12 @@ class DeskPages:
         channel = given.text("channel")
         if channel not in ("phone", "desk"):
             raise BadForm("channel", N_("This is none of the choices."))
-        asks = PrepayRequest(
-            numbers,
-            given.text("name"),
-            given.text("address"),
-            credential="presented" if given.text("presented", needed=False) else None,
-            ends_at=given.moment("ends_at", zone) if given.text("ends_at", needed=False) else None,
-            channel=channel,
-        )
+        who = given.text("name"), given.text("address"), "presented" if given.text("presented", needed=False) else None
+        if given.text("starts_at", needed=False):
+            asks = self._events.request(given, numbers, *who, channel)
+        else:
+            ends_at = given.moment("ends_at", zone) if given.text("ends_at", needed=False) else None
+            asks = PrepayRequest(numbers, *who, ends_at=ends_at, channel=channel)
         return to(f"/desk/requests/{self._css.log_request(asks)}")
 
     def request(self, asked: Asked, refused: NotAccepted | None = None) -> Response:

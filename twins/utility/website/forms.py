@@ -104,11 +104,28 @@ class Given:
             raise BadForm(name, N_("This is none of the choices."))
         return member
 
-    def moment(self, name: str, zone: ZoneInfo) -> datetime:
-        """A local date and time as browsers write it, `2026-01-05T18:00`. The clock's lost hour of spring is no time at all."""
+    def one_of(self, name: str, values: tuple[str, ...]) -> str:
+        """One of several words."""
+        text = self.text(name)
+        if text not in values:
+            raise BadForm(name, N_("This is none of the choices."))
+        return text
+
+    def wall(self, name: str) -> datetime:
+        """A local date and time as browsers write it, by the clock on the wall; whether there is such a time is not asked."""
         text = self.text(name)
         try:
-            local = datetime.strptime(text, "%Y-%m-%dT%H:%M").replace(tzinfo=zone)
+            wall = datetime.strptime(text, "%Y-%m-%dT%H:%M")  # noqa: DTZ007 - the clock on the wall has no zone
+            if not 1970 < wall.year < 9999:
+                raise ValueError
+        except ValueError:
+            raise BadForm(name, N_("This is not a date and time; write it like 2026-01-05T18:00.")) from None
+        return wall
+
+    def moment(self, name: str, zone: ZoneInfo) -> datetime:
+        """A local date and time as browsers write it, `2026-01-05T18:00`. The clock's lost hour of spring is no time at all."""
+        local = self.wall(name).replace(tzinfo=zone)
+        try:
             moment = local.astimezone(UTC)
             if moment.astimezone(zone).replace(tzinfo=None) != local.replace(tzinfo=None):
                 raise ValueError

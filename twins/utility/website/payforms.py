@@ -34,8 +34,17 @@ def fields(method: PaymentMethod) -> list[str]:
     return [f"data_{name}" for name in REQUIRED[method]]
 
 
-def payment(asked: Asked, request_id: int, account_number: str, offered: Sequence[PaymentMethod]) -> Payment:
-    """The payment that a form stands for. BadForm where a field isn't as it should be."""
+def payment(
+    asked: Asked,
+    request_id: int,
+    account_number: str,
+    offered: Sequence[PaymentMethod],
+    booking_id: str | None = None,
+) -> Payment:
+    """The payment that a form stands for, into an event's purse where there is a booking.
+
+    BadForm where a field isn't as it should be.
+    """
     given = asked.given
     payment_id = given.text("payment")
     if payment_id.rpartition("-")[0] != f"web-{request_id}" or not payment_id.rpartition("-")[2].isdecimal():
@@ -52,4 +61,5 @@ def payment(asked: Asked, request_id: int, account_number: str, offered: Sequenc
         amount_cents=given.cents("amount"),
         means=PaymentMeans(method, data),
         at_zero=option,
+        booking_id=booking_id,
     )

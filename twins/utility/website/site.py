@@ -19,7 +19,6 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from drivers.roles import AtZero
 from twins.clock import Clock
 from twins.utility.config import UtilityConfig
 from twins.utility.css import Css
@@ -36,7 +35,10 @@ SESSION, LANGUAGE = "session", "language"
 
 _NUMBER = re.compile(r"[0-9]{1,9}")
 _NAME = re.compile(r"[\w.-]{1,64}", re.ASCII)
-_MISSING = {Reason.UNKNOWN_ACCOUNT, Reason.UNKNOWN_REQUEST, Reason.UNKNOWN_PAYMENT}
+_MISSING = {
+    *(Reason.UNKNOWN_ACCOUNT, Reason.UNKNOWN_REQUEST, Reason.UNKNOWN_PAYMENT, Reason.UNKNOWN_BOOKING),
+    *(Reason.UNKNOWN_REPORT, Reason.UNKNOWN_ORDER),
+}
 
 
 class NotHere(Exception):
@@ -56,6 +58,10 @@ class Asked:
         """A part of the address."""
         return str(self.request.path_params[name])
 
+    def number(self, name: str) -> int:
+        """A part of the address that is a number."""
+        return int(self.part(name))
+
     @property
     def account(self) -> str:
         """The account in the address."""
@@ -64,7 +70,7 @@ class Asked:
     @property
     def request_id(self) -> int:
         """The request in the address."""
-        return int(self.part("request"))
+        return self.number("request")
 
     @property
     def payment_id(self) -> str:
@@ -120,7 +126,6 @@ class Site:
             state_texts=STATES,
             stage_texts=STAGES,
             reason_texts=reason_text,
-            options=list(AtZero),
             Role=Role,
         )
 
@@ -163,7 +168,7 @@ class Site:
 
     def _check_address(self, parts: Mapping[str, Any]) -> None:
         for name, value in parts.items():
-            if (_NUMBER if name in ("request", "event", "order") else _NAME).fullmatch(str(value)) is None:
+            if (_NUMBER if name in ("request", "report", "order") else _NAME).fullmatch(str(value)) is None:
                 raise NotHere
 
     def _check_ownership(self, asked: Asked) -> None:
@@ -174,6 +179,8 @@ class Site:
             if "account" in parts and not (customer_id and css.front.holds(customer_id, asked.account)):
                 raise NotHere
             if "request" in parts and asked.account not in css.front.request(asked.request_id).account_numbers:
+                raise NotHere
+            if "booking" in parts and css.bookings.booking(asked.part("booking")).payer != asked.account:
                 raise NotHere
             if "payment" in parts and self.systems.cashier.progress(asked.payment_id).account_number != asked.account:
                 raise NotHere

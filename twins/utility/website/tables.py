@@ -45,7 +45,7 @@ class AttemptRow(Base):
     address: Mapped[str] = mapped_column(String(64))
 
 
-class OrderRow(Base):
+class WebPaymentRow(Base):
     """A payment asked for at the website, with what stood in its way (`reason` of the utility's refusals, empty if nothing)."""
 
     __tablename__ = "web_payments"

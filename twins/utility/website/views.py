@@ -75,6 +75,7 @@ class Views:
             "estimate": estimate,
             "chart": usage.by_day(estimate.history, asked.texts),
             "at_zero": css.customers.account(account).at_zero,
+            "options": css.paying.options(account),
             "payment_id": self._systems.cashier.next_id(asked.request_id),
             "minimum_cents": self._systems.config.payments.minimum_cents,
             "methods": offered,

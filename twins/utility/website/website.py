@@ -17,7 +17,9 @@ from twins.utility.website.cashier import Cashier
 from twins.utility.website.config import WebsiteConfig
 from twins.utility.website.customer import CustomerPages
 from twins.utility.website.desk import DeskPages
+from twins.utility.website.events import EventPages
 from twins.utility.website.live import Live
+from twins.utility.website.outages import OutagePages
 from twins.utility.website.site import Site, Systems
 from twins.utility.website.views import Views
 
@@ -42,7 +44,13 @@ class Website:
         self.cashier = Cashier(clock, engine, css)
         site = Site(Systems(clock, config, website, css, mdms, adcs, self.access, self.cashier))
         views = Views(site)
-        self.pages = [*CustomerPages(site, views).pages(), *DeskPages(site, views).pages()]
+        events = EventPages(site)
+        self.pages = [
+            *CustomerPages(site, views).pages(),
+            *DeskPages(site, views, events).pages(),
+            *events.pages(),
+            *OutagePages(site).pages(),
+        ]
         self.live = Live(site)
         self.cashier.tell = self.live.changed
         self.app = application(site, self.pages, self.live)
