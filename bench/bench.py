@@ -376,10 +376,12 @@ class Bench:
         if self.config.utility.website is None:
             return
         from twins.utility.web import WebError, serve
+        from twins.utility.website.forms import LONGEST_SENT
 
         host, port = self.config.utility.website.address
         try:
-            server = self.loop.run(serve(self.utility.website.app, host, port, self.clock))
+            app = self.utility.website.app
+            server = self.loop.run(serve(app, host, port, self.clock, longest_body=LONGEST_SENT))
         except WebError as no:
             raise BenchError(f"bench {self.name!r}: twinbench.utility.website.listen: {no}") from no
         self._undo.append(("the website", lambda: self.loop.run(server.close(), 10)))

@@ -14,6 +14,7 @@ import pytest
 from tests.conftest import LoopThread
 from tests.utility.conftest import ACCOUNT, METER, Town
 from twins.utility.web import Server, serve
+from twins.utility.website.forms import LONGEST_SENT
 
 PASSWORDS = {"C-1": "punched cards", "C-2": "moonlight sonata", "desk-1": "front office"}
 # Checked in no time: these tests are about what comes after.
@@ -161,7 +162,8 @@ def web_town(site_loop: LoopThread) -> Iterator[Callable[..., WebTown]]:
             **changes,
         )
         assert town.utility.website is not None
-        server = site_loop.run(serve(town.utility.website.app, "127.0.0.1", 0, town.clock))
+        app = town.utility.website.app
+        server = site_loop.run(serve(app, "127.0.0.1", 0, town.clock, longest_body=LONGEST_SENT))
         made.append(WebTown(town, server))
         return made[-1]
 

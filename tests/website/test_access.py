@@ -124,7 +124,7 @@ def test_somebody_elses_session_is_worth_nothing_once_it_is_over(here: WebTown) 
 def test_a_session_ends_by_bench_time(web_town: Callable[..., WebTown]) -> None:
     here = web_town(website={"idle_min": 30, "longest_h": 2})
     ada = here.visitor("C-1")
-    for _ in range(5):
+    for _ in range(4):
         here.town.after(1_500)
         ada.get("/accounts")
         assert ada.last.url.path == f"/accounts/{ACCOUNT}"

@@ -137,7 +137,7 @@ def test_other_methods_and_types_are_refused(ada: Visitor) -> None:
     assert ada.http.post(f"/accounts/{ACCOUNT}/prepay", json={"ends_at": ""}).status_code == 415
     assert ada.http.post(f"/accounts/{ACCOUNT}/prepay", files={"ends_at": b"x"}).status_code == 415
     kind = {"content-type": "application/x-www-form-urlencoded"}
-    for body in (b"token=a&token=b", b"token=%ff%fe", b"\xff\xfe", b"&".join(b"a%d=1" % k for k in range(100))):
+    for body in (b"a=1&a=2", b"token=%ff%fe", b"\xff\xfe", b"&".join(b"a%d=1" % k for k in range(100))):
         assert ada.http.post(f"/accounts/{ACCOUNT}/prepay", content=body, headers=kind).status_code == 422
 
 

@@ -16,6 +16,8 @@ E = TypeVar("E", bound=enum.Enum)
 
 LONGEST_BODY = 65_536
 """Bytes of a form."""
+LONGEST_SENT = 100_000_000
+"""Bytes that are read, and not kept, for who sent them to hear the answer."""
 LONGEST_FIELD = 400
 """Characters of one field."""
 _MOST_FIELDS = 60
