@@ -174,12 +174,12 @@ def means_of(method: PaymentMethod, drawn_on: str = "4111111111111111") -> Payme
 
 
 @pytest.fixture
-def town(site_loop: LoopThread) -> Iterator[Callable[..., Town]]:
+def town(site_loop: LoopThread, new_database: Callable[[], str]) -> Iterator[Callable[..., Town]]:
     """Makes towns and takes them down."""
     made: list[Town] = []
 
     def make(*defects: str, **changes: Any) -> Town:
-        made.append(Town(site_loop, *defects, **changes))
+        made.append(Town(site_loop, *defects, **{"url": changes.pop("url", None) or new_database(), **changes}))
         return made[-1]
 
     yield make

@@ -146,7 +146,7 @@ class WebTown:
 
 
 @pytest.fixture
-def web_town(site_loop: LoopThread) -> Iterator[Callable[..., WebTown]]:
+def web_town(site_loop: LoopThread, new_database: Callable[[], str]) -> Iterator[Callable[..., WebTown]]:
     """Makes towns with a website and takes them down."""
     made: list[WebTown] = []
 
@@ -158,6 +158,7 @@ def web_town(site_loop: LoopThread) -> Iterator[Callable[..., WebTown]]:
             customers=changes.pop("customers", CUSTOMERS),
             website=website,
             also=[OTHER_METER],
+            url=changes.pop("url", None) or new_database(),
             passwords=changes.pop("passwords", None),
             **changes,
         )

@@ -10,10 +10,13 @@ import httpx
 import pytest
 from sqlalchemy import text
 
+from tests.conftest import BOTH
 from tests.utility.conftest import ACCOUNT
 from tests.website.conftest import CUSTOMERS, OTHER, PASSWORDS, Visitor, WebTown
 from twins.utility.website.access import Role
 from twins.utility.website.site import Page
+
+pytestmark = BOTH
 
 SECRETS = ("7,777.77", "Clara", "Wieck", "Oak Avenue", "kinderszenen")
 

@@ -10,8 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.conftest import BOTH
 from tests.utility.conftest import ACCOUNT
 from tests.website.conftest import Visitor, WebTown
+
+pytestmark = BOTH
 
 
 @pytest.fixture

@@ -7,8 +7,11 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from tests.conftest import BOTH
 from tests.utility.conftest import ACCOUNT
 from tests.website.conftest import CUSTOMERS, OTHER, Visitor, WebTown
+
+pytestmark = BOTH
 
 
 @pytest.fixture

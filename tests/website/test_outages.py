@@ -6,8 +6,11 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.conftest import BOTH
 from tests.utility.conftest import ACCOUNT
 from tests.website.conftest import DESK, HASHES, WebTown
+
+pytestmark = BOTH
 
 CREW = {"login": "crew", "name": "Otto", "password_hash": HASHES["desk-1"], "role": "field crew"}
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from tests.conftest import BOTH
 from tests.utility.conftest import ACCOUNT
 from tests.website.conftest import WebTown
+
+pytestmark = BOTH
 
 
 def test_a_customer_prepays_and_sees_the_meter_confirm(web_town: Callable[..., WebTown]) -> None:
