@@ -15,16 +15,16 @@ WALL := C3-S1 C3-FR-01 C3-FR-02 C3-FR-03 C3-FR-05 C3-FR-12 C3-FR-15 C3-FR-19 C3-
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
 
-certify: $(VENV)/.ready ## Run the suites on the twin bench and judge
+certify: $(VENV)/.ready browser ## Run the suites on the twin bench and judge
 	$(BIN)/twinbench certify --bench inventory/benches/twin.yaml
 
-certify-wall: $(VENV)/.ready ## The same on real time, against twins in a process of their own as if they were hardware
+certify-wall: $(VENV)/.ready browser ## The same on real time, against twins in a process of their own as if they were hardware
 	$(BIN)/python -m bench.wall inventory/benches/twin.yaml inventory/benches/lab-example.yaml $(WALL:%=--only %)
 
-soak: $(VENV)/.ready ## The healthy twin bench with 20 seeds: none may fail
+soak: $(VENV)/.ready browser ## The healthy twin bench with 20 seeds: none may fail
 	$(BIN)/python -m bench.soak
 
-test: $(VENV)/.ready apt node-client ## Run all tests
+test: $(VENV)/.ready apt browser node-client ## Run all tests
 	$(BIN)/pytest -n auto --dist loadfile
 
 lint: $(VENV)/.ready ## Check style and types
@@ -41,7 +41,7 @@ docs: $(VENV)/.ready ## Build the documentation into build/docs
 trace: $(VENV)/.ready ## Show requirement -> tests -> defects -> last verdict
 	$(BIN)/twinbench trace
 
-defects: $(VENV)/.ready ## Run every seeded defect
+defects: $(VENV)/.ready browser ## Run every seeded defect
 	$(BIN)/twinbench defects
 
 setup: $(VENV)/.ready ## Only set up
@@ -72,6 +72,19 @@ apt:
 	@for client in $(CLIENTS); do command -v $$client >/dev/null || missing=1; done; test -z "$$missing" || if [ "$$(id -u)" = 0 ]; then \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(CLIENTS) >/dev/null; \
 	else echo "tests need $(CLIENTS); run: sudo apt-get install $(CLIENTS)"; exit 1; fi
+	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || if [ "$$(id -u)" = 0 ]; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(POSTGRESQL) >/dev/null; \
+	else echo "tests need $(POSTGRESQL); run: sudo apt-get install $(POSTGRESQL)"; exit 1; fi
+
+# Pages are seen in a real browser; tests of the data base start Debian's PostgreSQL on a port of their own.
+BROWSER := chromium chromium-driver
+POSTGRESQL := postgresql
+
+.PHONY: browser
+browser:
+	@{ command -v chromium && command -v chromedriver; } >/dev/null || if [ "$$(id -u)" = 0 ]; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(BROWSER) >/dev/null; \
+	else echo "the website's steps need $(BROWSER); run: sudo apt-get install $(BROWSER)"; exit 1; fi
 
 # The mirror is tested with node-opcua; npm's lock file would hold addresses, so the version is pinned in package.json.
 NODE_CLIENT := tests/clients/opcua

@@ -28,6 +28,7 @@ from bench.inventory import DeviceConfig, Inventory
 from bench.loop import LoopThread
 from bench.safety import Safety, safe_order
 from bench.strategy import SiteStrategy
+from bench.website import first_passwords, password
 from drivers.device import DeviceDriver
 from drivers.errors import DeviceError, LinkLost, Refused
 from drivers.links import Link
@@ -108,8 +109,11 @@ class Bench:
         self.links: dict[str, str] = {}
         self.identities: dict[str, Identity] = {}
         self.utility: Any = None
+        self._passwords: dict[str, str] = {}
         self.mirror: Any = None
         self.mirror_url: str | None = None
+        self.website: str | None = None
+        """Address of the utility's website, None where the bench file serves none."""
         self._mirror_stopping: concurrent.futures.Future[None] | None = None
 
     def _defective(self) -> set[str]:
@@ -146,6 +150,7 @@ class Bench:
             raise BenchError(f"bench {self.config.name!r} cannot be provisioned: {no}") from no
         if mirror:
             self._mirror()
+        self._website()
 
     def _begin_safely(self) -> None:
         """Reach every device, those with outputs first, and switch each off at once: an earlier run may have been killed.
@@ -324,8 +329,15 @@ class Bench:
             if device.role == "Meter":
                 options: Any = models.find(device.model).options.model_validate(device.options)
                 meters[str(options.meter_id)] = self.drivers[name]
+        self._passwords = first_passwords(self.config.utility)
         self.utility = self.loop.call(
-            Utility, self.clock, self.config.utility, meters, seed=self.seed, defects=self.defects
+            Utility,
+            self.clock,
+            self.config.utility,
+            meters,
+            seed=self.seed,
+            defects=self.defects,
+            passwords=self._passwords,
         )
         self._undo.append(("the utility", lambda: self.loop.run(self.utility.close(), 10)))
         self.loop.call(self.utility.start)
@@ -359,6 +371,25 @@ class Bench:
             self.mirror_url = self.loop.run(self.mirror.start())
         except MirrorError as no:
             raise BenchError(f"bench {self.name!r}: the mirror cannot start: {no}") from no
+
+    def _website(self) -> None:
+        if self.config.utility.website is None:
+            return
+        from twins.utility.web import WebError, serve
+        from twins.utility.website.forms import LONGEST_SENT
+
+        host, port = self.config.utility.website.address
+        try:
+            app = self.utility.website.app
+            server = self.loop.run(serve(app, host, port, self.clock, longest_body=LONGEST_SENT))
+        except WebError as no:
+            raise BenchError(f"bench {self.name!r}: twinbench.utility.website.listen: {no}") from no
+        self._undo.append(("the website", lambda: self.loop.run(server.close(), 10)))
+        self.website = server.address
+
+    def password(self, login: str) -> str:
+        """What a customer or representative of the bench file signs in with at the website."""
+        return password(login, self._passwords)
 
     def _deviated(self, device: str, field: str, measured: Any, modelled: Any, limit: float, at: datetime) -> None:
         """A device has left its model: the first reading that did."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import json
 import sys
@@ -11,7 +12,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import yaml
 from rich.console import Console
@@ -28,6 +29,9 @@ from bench.judge.listener import Listener, TestVerdict
 from bench.judge.requirements import Catalogue
 from bench.judge.verdict import Verdict, worst
 from bench.judge.witness import Check
+
+if TYPE_CHECKING:
+    from bench.browsing import Browsing  # brings Selenium, which only pages need
 
 ROOT = Path(__file__).resolve().parents[1]
 SUITES = ROOT / "robot" / "suites"
@@ -91,6 +95,23 @@ class Session:
     record: Record
     seed: int
     defects: tuple[str, ...]
+    ending: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+    """What has to be closed when the run is over, however it ends."""
+
+    @functools.cached_property
+    def browsing(self) -> Browsing:
+        """The run's browser at the bench's website; started when first asked for. Its pictures go into the record."""
+        from bench.browsing import Browsing, NoBrowser
+
+        if self.bench.website is None:
+            raise NoBrowser("the bench serves no website; give twinbench.utility.website in its file")
+        browsing = Browsing(self.bench.website, let_pass=self.bench.advance, save=self._picture)
+        self.ending.callback(browsing.close)
+        return browsing
+
+    def _picture(self, name: str, picture: bytes) -> None:
+        (self.record.path / "website").mkdir(exist_ok=True)
+        self.record.write(f"website/{name}", picture)
 
     def seeded(self, system: str) -> tuple[str, ...]:
         """Those of the run's seeded defects that a system has."""
@@ -117,7 +138,8 @@ def in_session(running: Session) -> Iterator[Session]:
         raise BadInput("a run is in progress in this process already")
     _session = running
     try:
-        yield running
+        with running.ending:
+            yield running
     finally:
         _session = None
 

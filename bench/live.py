@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import sys
 import time
 from collections.abc import Mapping
@@ -21,6 +22,7 @@ from rich.table import Table
 
 from bench import inventory
 from bench.bench import Bench, BenchError
+from bench.website import PASSWORD
 from drivers.errors import DeviceError
 
 REFRESH_S = 0.5
@@ -35,11 +37,19 @@ def keep_up(
         with bench:
             ready = True
             if as_json:
-                said = {"bench": bench.name, "mirror": bench.mirror_url, "devices": bench.describe()}
+                said = {
+                    "bench": bench.name,
+                    "mirror": bench.mirror_url,
+                    "website": bench.website,
+                    "devices": bench.describe(),
+                }
                 sys.stdout.write(json.dumps(said) + "\n")
                 sys.stdout.flush()
             else:
-                print(f"{bench.name} is up; mirror at {bench.mirror_url}; Ctrl-C takes it down", flush=True)
+                at = f"mirror at {bench.mirror_url}" + (f"; website at {bench.website}" if bench.website else "")
+                print(f"{bench.name} is up; {at}; Ctrl-C takes it down", flush=True)
+                if bench.website and not os.environ.get(PASSWORD):
+                    print(f"to sign in at the website, start with a password in {PASSWORD}", flush=True)
             console = Console()
             show = console.is_terminal and not as_json
             with Live(_table(bench), console=console, refresh_per_second=4) if show else nullcontext() as live:

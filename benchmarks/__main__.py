@@ -12,7 +12,20 @@ from rich.table import Table
 
 from benchmarks.figure import Figure
 
-TOPICS = ("bench", "meter", "site", "relay", "analyzer", "source", "load", "display", "mirror", "fleet")
+TOPICS = (
+    "bench",
+    "meter",
+    "site",
+    "relay",
+    "analyzer",
+    "source",
+    "load",
+    "display",
+    "mirror",
+    "fleet",
+    "ledger",
+    "burndown",
+)
 
 
 def main(topics: list[str]) -> int:

@@ -67,7 +67,7 @@ _add("ami-meter", "intervals_read_low", "C3-FR-19", "records a tenth too little 
 _add(
     "ami-meter", "executes_late", "C3-NFR-02", "executes connect, disconnect, limit and restore 61 s after it got them"
 )
-_add("ami-meter", "takes_credit_locally", "C3-BR-01", "lets credit be added at the meter itself")
+_add("ami-meter", "takes_credit_locally", "C3-BR-01 C3-AS-03", "lets credit be added at the meter itself")
 _add("ami-meter", "passes_nothing_to_the_display", "C3-FR-03 C3-S1.13", "tells its display device nothing but the time")
 _add(
     "ami-meter",
@@ -89,6 +89,9 @@ _add("ami-meter", "refreshes_display_daily", "C3-FR-02", "takes over a refreshed
 _add("ami-meter", "stays_prepaid", "C3-FR-27", "receipts a conversion to regular billing and stays prepaid")
 _add("ami-meter", "commands_wait_ten_seconds", "C3-NFR-03", "lets commands wait ten seconds before it processes them")
 _add("ami-meter", "sleeps_through_events", "C3-NFR-03", "does not energise at the start of a scheduled event")
+_add("ami-meter", "tests_line_side", "C3-S6.05", "tells of its line side where a test asks for the load side")
+_add("ami-meter", "tests_not_logged", "C3-S6.05", "does not log the tests that it is asked for")
+_add("ami-meter", "tests_late", "C3-NFR-14", "begins a test 61 s after it was asked for it")
 
 # --- Display device of the home area network ---------------------------------------------------------------------------
 _add("raven", "shows_old_balance", "C3-S1.13 C3-FR-03", "keeps showing the first balance that it was told")
@@ -110,6 +113,17 @@ _add("css", "account_page_keeps_old_balance", "C3-S1.12", "shows the balance fro
 _add("css", "usage_without_daily_average", "C3-MSG-11", "shows usage without the daily average")
 _add("css", "refuses_bank_payments", "C3-BR-01", "refuses one of the utility's current payment methods")
 _add("css", "takes_any_amount", "C3-BR-02", "takes a payment below the minimum")
+_add("css", "report_without_since", "C3-MSG-18", "drops since when there is no power from the logged report")
+_add("css", "shows_no_activation", "C3-S6.03 C3-MSG-19", "shows what was prepaid without the command to energise")
+_add("css", "never_tests", "C3-MSG-20", "logs the request for a meter test and never commands it")
+_add("css", "test_result_without_current", "C3-MSG-21 C3-S6.08", "shows test results without the load-side current")
+_add("css", "never_activates", "C3-S6.09 C3-MSG-22", "logs a request to re-activate and never commands it")
+_add("css", "passes_silent_meters", "C3-S6.10", "takes a meter that does not answer for one that has passed its test")
+_add("css", "issues_no_field_order", "C3-S6.10 C3-MSG-22", "issues the trouble order and no field order")
+_add("css", "issues_no_trouble_order", "C3-S6.10 C3-MSG-22", "issues the field order and no trouble order")
+_add("css", "bills_weekly", "C3-AS-01", "bills every week instead of every cycle")
+_add("css", "bills_prepaid_energy", "C3-AS-01", "puts energy that was prepaid on the bill once more")
+_add("css", "disconnects_without_switch", "C3-AS-02", "offers disconnect and limit where the meter has no switch")
 
 # --- ADCS ------------------------------------------------------------------------------------------------------------
 _add("adcs", "requests_not_logged", "C3-S1.07 C3-FR-32", "does not log the requests of other systems")
@@ -118,16 +132,25 @@ _add("adcs", "keeps_receipts", "C3-S1.09", "does not pass receipts on to the MDM
 _add("adcs", "passes_receipts_only", "C3-FR-12", "passes receipts to the MDMS, but no logs and intervals")
 _add("adcs", "sent_not_logged", "C3-FR-25", "does not log what it sends to the meter")
 _add("adcs", "received_not_logged", "C3-FR-25", "does not log what it receives from the meter")
-_add("adcs", "ignores_test_requests", "C3-FR-32", "accepts a request for a meter test and never carries it out")
+_add(
+    "adcs",
+    "ignores_test_requests",
+    "C3-FR-32 C3-S6.04 C3-MSG-20",
+    "accepts a request for a meter test and never carries it out",
+)
 _add("adcs", "passes_receipts_in_batches", "C3-NFR-06", "passes receipts to the MDMS every 15 minutes")
 _add("adcs", "holds_commands_a_minute", "C3-NFR-02", "queues connect, disconnect, limit and restore for a minute")
 _add("adcs", "collects_every_other_day", "C3-FR-20", "collects interval data every 48 hours")
 _add("adcs", "schedules_wait_for_collection", "C3-FR-30", "sends schedules with the next collection, not on demand")
+_add("adcs", "tests_from_memory", "C3-FR-13", "answers every meter test with the result of the first one")
+_add("adcs", "takes_in_test_results_late", "C3-NFR-14", "takes in a test's results 61 s after its request")
+_add("adcs", "keeps_test_results", "C3-S6.06", "does not pass test results on to the MDMS")
 
 # --- MDMS ------------------------------------------------------------------------------------------------------------
 _add("mdms", "receipts_not_published", "C3-S1.10", "logs receipts and does not make them available")
 _add("mdms", "hides_meter_logs", "C3-FR-31", "stores meter logs and does not make them available")
 _add("mdms", "publishes_hourly", "C3-NFR-07", "makes data available at the full hour")
+_add("mdms", "hides_test_results", "C3-S6.07", "stores test results and does not make them available")
 
 # --- A simulated fleet -------------------------------------------------------------------------------------------------
 _add("fleet", "loses_messages", "C3-NFR-12", "never repeats a prepayment message that the network lost")

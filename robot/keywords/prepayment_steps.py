@@ -1,21 +1,23 @@
-"""Keywords of prepaying for one's own site, scenario 1: each acts or checks one step, in the words of the catalogue."""
+"""Keywords of prepaying for one's own site, scenario 1: each acts or checks one step, in the words of the catalogue.
+
+What a representative or a customer does and sees is done and seen at the website, in the run's browser.
+"""
 
 from __future__ import annotations
 
-from contextlib import suppress
 from datetime import timedelta
 from functools import cached_property
 from typing import Any
 
 from robot.api.deco import keyword, library
 
+from bench.browsing import Browsing, Shown
 from bench.certify import session
 from bench.judge.judge import Judge
 from bench.judge.witness import Witness
 from bench.prepaying import Prepaying
 from drivers.roles import AtZero, DisplayCode, EventCode, MessageCode, ReceiptStatus, Switch
-from twins.utility.errors import NotAccepted
-from twins.utility.payments import PaymentMethod
+from twins.utility.payments import REQUIRED, PaymentMethod
 
 
 @library(scope="TEST")
@@ -32,15 +34,21 @@ class prepayment_steps:  # noqa: N801 - Robot finds a library's class by the fil
         # Asked for when a keyword runs: the documentation of the keywords is made without a run.
         return Prepaying(session().bench, self._meter)
 
+    @property
+    def _browsing(self) -> Browsing:
+        return session().browsing
+
     @cached_property
     def _judge(self) -> Judge:
         return session().judge
 
     @keyword
     def customer_asks_to_prepay_by_phone(self) -> None:
-        """C3-S1.01: the customer says who they are and for when; the request is logged (C3-MSG-01)."""
-        case = self._case
-        case.request()
+        """C3-S1.01: the customer says who they are and for when; the representative logs the request (C3-MSG-01)."""
+        case, customer = self._case, self._case.customer
+        until = (case.bench.now + timedelta(days=30)).astimezone(case.bench.config.utility.zone)
+        self._browsing.find_account(case.account.number)
+        case.request_id = self._browsing.log_request(case.account.number, customer.name, customer.address, until)
         self._judge.acted("C3-S1.01", "the customer asks to prepay")
         logged = [r for r in case.ask(case.css.requests) if r.request_id == case.request_id]
         self._judge.fields(
@@ -55,19 +63,19 @@ class prepayment_steps:  # noqa: N801 - Robot finds a library's class by the fil
     @keyword
     def representative_refuses_somebody_else(self) -> None:
         """C3-S1.02: who doesn't have the customer's credentials is not confirmed."""
-        refused = self._case.identify("somebody else's word") is None
+        refused = self._browsing.identify(self._case.request_id, "somebody else's word") is None
         self._judge.check("C3-S1.02", "wrong credentials are refused", system="CSS", claim=refused, expected=True)
         self._judge.settle()
 
     @keyword
     def representative_confirms_the_customers_identity(self) -> None:
         """C3-S1.02: by the fields of the request; customer data comes back (C3-MSG-02)."""
-        data = self._case.identify()
+        data = self._browsing.identify(self._case.request_id, self._case.customer.credential)
         self._judge.check(
             "C3-S1.02",
             "the customer found is the one who asks",
             system="CSS",
-            claim=None if data is None else data.name,
+            claim=None if data is None else data.text("name"),
             expected=self._case.customer.name,
         )
         self._judge.fields(
@@ -75,7 +83,7 @@ class prepayment_steps:  # noqa: N801 - Robot finds a library's class by the fil
             "customer data back",
             system="CSS",
             required=("account_numbers", "starts_at", "ends_at", "name", "address", "credentials_confirmed"),
-            claim=data,
+            claim=None if data is None else data.fields,
         )
         self._judge.settle()
 
@@ -83,19 +91,21 @@ class prepayment_steps:  # noqa: N801 - Robot finds a library's class by the fil
     def representative_estimates_the_amount_to_the_next_bill_cycle(self) -> None:
         """C3-S1.03: from the history that the MDMS holds (C3-MSG-05)."""
         case = self._case
-        estimate = case.ask(case.css.estimate, case.request_id, case.account.number)
+        estimate = self._browsing.estimate(case.request_id, case.account.number)
+        history = self._browsing.rows("days")
         utility = case.bench.config.utility
         since = case.bench.now - timedelta(days=utility.css.history_days)
         past = [p.value for p in case.ask(case.mdms.intervals, case.meter_id, since)]
         power_w = sum(i.energy_wh for i in past) / (sum((i.length for i in past), timedelta()) / timedelta(hours=1))
-        hours = (estimate.ends_at - estimate.starts_at) / timedelta(hours=1)
+        starts_at, ends_at = estimate.moment("starts_at"), estimate.moment("ends_at")
+        hours = (ends_at - starts_at) / timedelta(hours=1) if starts_at and ends_at else 0.0
         cents = power_w * hours / 1000 * utility.tariff.price_millicents_per_kwh / 1000
         # An estimate may weigh the hours and days it covers; one that ignores the history is further away than that.
         self._judge.check(
             "C3-S1.03",
             "the estimate follows from the history",
             system="CSS",
-            claim=float(estimate.cost_cents),
+            claim=estimate.cents("cost"),
             expected=round(cents, 2),
             tolerance=round(0.05 * cents, 2),
             unit="cent",
@@ -104,8 +114,8 @@ class prepayment_steps:  # noqa: N801 - Robot finds a library's class by the fil
             "C3-MSG-05",
             "history and estimate",
             system="CSS",
-            required=("history", "energy_wh", "cost_cents", "amount_cents"),
-            claim={**vars(estimate), "history": estimate.history or None},
+            required=("history", "energy", "cost", "amount"),
+            claim={**estimate.fields, "history": history or None},
         )
         self._judge.settle()
 
@@ -118,16 +128,14 @@ class prepayment_steps:  # noqa: N801 - Robot finds a library's class by the fil
     @keyword
     def representative_posts_nothing_for_a_declined_card(self) -> None:
         """C3-S1.05: funds are verified before anything is posted."""
-        case = self._case
-        declined = case.bench.config.utility.payments.processor.declined[0]
-        before = case.balance_cents()
-        with suppress(NotAccepted):
-            case.pay(self._cents, PaymentMethod.CARD, drawn_on=declined, payment_id=f"declined-{case.request_id}")
+        declined = self._case.bench.config.utility.payments.processor.declined[0]
+        before = self._balance()
+        self._pay(declined)
         self._judge.check(
             "C3-S1.05",
             "a declined card leaves the balance",
             system="CSS",
-            claim=case.balance_cents(),
+            claim=self._balance(),
             expected=before,
             unit="cent",
         )
@@ -137,14 +145,17 @@ class prepayment_steps:  # noqa: N801 - Robot finds a library's class by the fil
     def representative_verifies_the_funds_and_posts_the_amount(self) -> None:
         """C3-S1.05: the amount is on the account (C3-MSG-06, C3-MSG-07)."""
         case = self._case
-        before = case.balance_cents()
-        case.pay(self._cents, self._method)
         number = case.account.number
+        before = self._balance()
+        page = self._pay()
+        confirmed_at_once = self._browsing.stage() == "confirmed"
+        case.payment_id = page.text("payment_id") or ""
+        case.posting = case.ask(case.css.front.posting, case.payment_id)
         self._judge.check(
             "C3-S1.05",
             "the amount is on the account",
             system="CSS",
-            claim=case.balance_cents(),
+            claim=self._balance(),
             expected=before + self._cents,
             unit="cent",
         )
@@ -166,7 +177,7 @@ class prepayment_steps:  # noqa: N801 - Robot finds a library's class by the fil
             "C3-S1.11",
             "nothing is confirmed before the meter's receipt",
             system="CSS",
-            claim=case.ask(case.css.confirmation, case.payment_id) is None,
+            claim=not confirmed_at_once,
             expected=True,
         )
         self._judge.settle()
@@ -284,26 +295,22 @@ class prepayment_steps:  # noqa: N801 - Robot finds a library's class by the fil
 
     @keyword
     def representative_acknowledges_the_confirmation(self) -> None:
-        """C3-S1.11: seen in the CSS, and acknowledged."""
+        """C3-S1.11: seen, and acknowledged."""
         case = self._case
-        confirmation = case.ask(case.css.confirmation, case.payment_id)
-        receipt = None if confirmation is None else confirmation.receipt
+        page = self._browsing.payment(case.payment_id)
         self._judge.check(
             "C3-S1.11",
             "the confirmation rests on the meter's receipt",
             system="CSS",
-            claim=None if receipt is None else receipt.message_id,
+            claim=page.whole("receipt_message_id"),
             expected=case.message_id,
         )
-        acknowledged = None
-        with suppress(NotAccepted):
-            acknowledged = case.ask(case.css.acknowledge, case.payment_id, representative="desk 1")
         self._judge.check(
             "C3-S1.11",
             "the representative acknowledges it",
             system="CSS",
-            claim=None if acknowledged is None else acknowledged.acknowledged_by,
-            expected="desk 1",
+            claim=self._browsing.acknowledge(case.payment_id).text("acknowledged_by"),
+            expected=case.bench.config.utility.website.representatives[0].name,
         )
         self._judge.settle()
 
@@ -327,12 +334,12 @@ class prepayment_steps:  # noqa: N801 - Robot finds a library's class by the fil
             required=("BALANCE", "CREDIT", "TIME_LEFT"),
             claim={code.name: text for code, text in shown.items()},
         )
-        page = case.ask(case.css.account_page, case.account.number)
+        page = self._browsing.read_account(case.account.number)
         self._judge.check(
             "C3-S1.12",
             "the account page shows the balance",
             system="Website",
-            claim=page.balance_cents,
+            claim=page.cents("balance"),
             expected=case.balance_cents(),
             unit="cent",
         )
@@ -340,14 +347,30 @@ class prepayment_steps:  # noqa: N801 - Robot finds a library's class by the fil
             "C3-S1.12",
             "the account page shows energy, time left and when updated",
             system="Website",
-            required=("credit_wh", "time_left", "updated_at"),
-            claim=page,
+            required=("credit", "time_left", "updated"),
+            claim=page.fields,
         )
-        usage: dict[str, Any] = {n: getattr(page, n) or None for n in ("daily_average_wh", "days", "intervals")}
+        usage: dict[str, Any] = {
+            "daily_average": page.text("daily_average"),
+            **{name: self._browsing.rows(name) or None for name in ("days", "intervals")},
+        }
         self._judge.fields(
             "C3-MSG-11", "daily average and history", system="Website", required=tuple(usage), claim=usage
         )
         self._judge.settle()
+
+    def _balance(self) -> int | None:
+        """The balance as the representative sees it."""
+        return self._browsing.go(f"/desk/accounts/{self._case.account.number}").cents("balance")
+
+    def _pay(self, drawn_on: str | None = None) -> Shown:
+        """Pay what the customer gave, with data of its method; the payment's page."""
+        case = self._case
+        data = {name: f"{4000 + k}" * 3 for k, name in enumerate(REQUIRED[self._method])}
+        if drawn_on is not None:
+            data[REQUIRED[self._method][0]] = drawn_on
+        option = case.option.name.lower()
+        return self._browsing.pay(case.request_id, case.account.number, self._cents, self._method.value, data, option)
 
 
 def _own(rows: Any, payment_id: str) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import pytest
@@ -71,9 +71,13 @@ class Town:
         url: str = "sqlite://",
         options: dict[str, Any] | None = None,
         service_on: bool = False,
+        also: Sequence[str] = (),
+        passwords: Mapping[str, str] | None = None,
         **changes: Any,
     ) -> None:
+        """`also`: meter ids for which the same meter answers, for accounts whose meter doesn't matter."""
         self.loop = loop
+        self.meter_ids, self.passwords = (METER, *also), passwords
         self.config = config(**changes)
         self.url, self.defects = url, frozenset(defects)
         self.clock: SteppedClock = loop.call(SteppedClock)
@@ -100,10 +104,11 @@ class Town:
             Utility,
             self.clock,
             self.config,
-            {METER: self.meter},
+            dict.fromkeys(self.meter_ids, self.meter),
             seed=3,
             defects=self.defects,
             database_url=self.url,
+            passwords=self.passwords,
             **changes,
         )
         self.loop.call(utility.start)
@@ -169,12 +174,12 @@ def means_of(method: PaymentMethod, drawn_on: str = "4111111111111111") -> Payme
 
 
 @pytest.fixture
-def town(site_loop: LoopThread) -> Iterator[Callable[..., Town]]:
+def town(site_loop: LoopThread, new_database: Callable[[], str]) -> Iterator[Callable[..., Town]]:
     """Makes towns and takes them down."""
     made: list[Town] = []
 
     def make(*defects: str, **changes: Any) -> Town:
-        made.append(Town(site_loop, *defects, **changes))
+        made.append(Town(site_loop, *defects, **{"url": changes.pop("url", None) or new_database(), **changes}))
         return made[-1]
 
     yield make

@@ -8,11 +8,14 @@ from datetime import timedelta
 import pytest
 
 from drivers.roles import EventCode, MessageCode, ReceiptStatus, Switch
+from tests.conftest import BOTH
 from tests.utility.conftest import METER, Town
 from twins.utility.adcs import Request
 from twins.utility.adcs_records import Direction, State
 from twins.utility.errors import NotAccepted, Reason
 from twins.utility.mdms import Kind
+
+pytestmark = BOTH
 
 Towns = Callable[..., Town]
 

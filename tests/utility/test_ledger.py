@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from itertools import count
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -14,6 +15,7 @@ from sqlalchemy import Engine, delete, text, update
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.orm import Session
 
+from benchmarks.ledger import Traffic
 from drivers.roles import Interval
 from twins.utility.css import ledger
 from twins.utility.css.records import Entry
@@ -110,6 +112,33 @@ def test_a_reference_is_credited_once(engine: Engine) -> None:
         ledger.credit(session, number, START, Entry.PAYMENT, 100, "P")
     with pytest.raises(DatabaseError, match="UNIQUE"), Session(engine) as session, session.begin():
         ledger.credit(session, number, START, Entry.PAYMENT, 100, "P")
+
+
+def test_a_hundred_thousand_random_operations_balance_to_the_cent() -> None:
+    engine = open_database("sqlite://")
+    traffic = Traffic(engine, seed=1)
+    for _ in range(10):
+        traffic.run(10_000)
+        assert traffic.out_of_balance_cents() == 0
+    assert min(traffic.refused, traffic.rolled_back) > 1_000
+    engine.dispose()
+
+
+def test_a_ledger_from_before_there_were_sums_is_summed_when_it_is_opened(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/utility.db"
+    engine = open_database(url)
+    traffic = Traffic(engine, seed=2, accounts=3)
+    traffic.run(500)
+    with engine.begin() as connection:
+        connection.execute(text("DROP TRIGGER css_ledger_sum"))
+        connection.execute(text("DROP TABLE css_balances"))
+    engine.dispose()
+    opened_again = open_database(url)
+    traffic.reopen(opened_again)
+    assert traffic.out_of_balance_cents() == 0
+    traffic.run(500)
+    assert traffic.out_of_balance_cents() == 0
+    opened_again.dispose()
 
 
 price = st.integers(1, 1_000_000)

@@ -7,6 +7,7 @@ meter's own clock. Without line voltage the meter is dead: it takes no commands,
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated
@@ -508,6 +509,9 @@ class AmiMeter:
 
     def _test(self, message_id: int) -> MeterTestResult:
         now = self.service()
+        if "tests_line_side" in self.defects:
+            line = present(self._tap.state())
+            now = replace(now, energised=True, load_side_voltage_v=line.voltage_v)
         return MeterTestResult(
             message_id=message_id,
             completed_at=self.own_clock.now(),

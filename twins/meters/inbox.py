@@ -88,16 +88,19 @@ class Inbox:
         """Log a message and put it in the queue; of a `malformed` one no more than its head is known."""
         self.last_message_id = message.message_id
         arrived = self._own.now()
-        self._log.write(
-            EventCode.MESSAGE_RECEIVED,
-            message.message_id,
-            None if "logs_without_code" in self._defects else message.code,
-            message.issued_at if "logs_senders_time" in self._defects else arrived,
-        )
+        if not ("tests_not_logged" in self._defects and message.code is MessageCode.TEST):
+            self._log.write(
+                EventCode.MESSAGE_RECEIVED,
+                message.message_id,
+                None if "logs_without_code" in self._defects else message.code,
+                message.issued_at if "logs_senders_time" in self._defects else arrived,
+            )
         if "executes_late" in self._defects and message.code in _SWITCHING:
             self._clock.call_later(_LATE_S, self._enqueue, message, arrived, malformed)
         elif "commands_wait_ten_seconds" in self._defects and message.code in _SWITCHING:
             self._clock.call_later(_TEN_S, self._enqueue, message, arrived, malformed)
+        elif "tests_late" in self._defects and message.code is MessageCode.TEST:
+            self._clock.call_later(_LATE_S, self._enqueue, message, arrived, malformed)
         else:
             self._enqueue(message, arrived, malformed)
         self._changed()

@@ -30,6 +30,7 @@ from twins.utility.adcs_records import (
     Transaction,
 )
 from twins.utility.adcs_tables import MessageIdRow, MessageRow, MeterRow, RequestRow, TransactionRow
+from twins.utility.adcs_tests import MeterTests
 from twins.utility.config import AdcsConfig
 from twins.utility.errors import NotAccepted, Reason
 from twins.utility.mdms import BalanceStatement, Mdms
@@ -112,6 +113,7 @@ class Adcs:
         self.network = network
         self._mdms = mdms
         self._defects = defects
+        self.tests = MeterTests(clock, engine, mdms, defects)
         self._lines: dict[str, _Line] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._timers: list[Timer] = []
@@ -119,6 +121,7 @@ class Adcs:
     def start(self) -> None:
         """Take up what was left unfinished, and begin to serve every meter."""
         now = self._clock.now()
+        self.tests.start()
         for meter_id, meter in self._meters.items():
             with Session(self._engine) as session:
                 row = session.get(MeterRow, meter_id) or MeterRow(
@@ -142,12 +145,15 @@ class Adcs:
             self._lines[meter_id] = line
             for left in unfinished:
                 self._resume(line, left, now)
+            if self.tests.awaited(meter_id):
+                line.poll_at = now
             self._tasks.append(self._clock.spawn(self._serve(line), name=f"adcs {meter_id}"))
 
     async def close(self) -> None:
         """Stop serving the meters; what was not done is taken up by the next start."""
         for task in self._tasks:
             task.cancel()
+        self.tests.close()
         for timer in [*self._timers, *(line.timer for line in self._lines.values() if line.timer is not None)]:
             timer.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -311,10 +317,12 @@ class Adcs:
         self._back(line, accepted_at)
 
     async def _poll(self, line: _Line) -> None:
-        """Look for receipts, as long as any is awaited."""
-        heard = await self._fetch_receipts(line)
-        waits = any(p.accepted for p in line.pending.values())
-        line.poll_at = self._clock.now() + self._pause(line, heard) if waits else None
+        """Look for receipts and test results, as long as any is awaited."""
+        heard = await self._fetch_receipts(line) and await self._fetch_test(line)
+        line.poll_at = self._clock.now() + self._pause(line, heard) if self._awaits(line) else None
+
+    def _awaits(self, line: _Line) -> bool:
+        return any(p.accepted for p in line.pending.values()) or self.tests.awaited(line.meter_id)
 
     async def _collect(self, line: _Line) -> None:
         """Receipts, intervals and log. What does not answer is asked again later; who asked waits until then."""
@@ -371,6 +379,27 @@ class Adcs:
             await self._complete(line, receipt)
         return True
 
+    async def _fetch_test(self, line: _Line) -> bool:
+        """The result of the latest test, where one is awaited; one that does not come is asked for again."""
+        if not self.tests.awaited(line.meter_id):
+            return True
+        asked = line.silent_reads
+        result = await self._read(line, line.meter.test_result)
+        if line.silent_reads > asked:
+            line.poll_at = self._clock.now() + self._pause(line, heard=False)
+            return False
+        if result is not None:
+            self._write(
+                line,
+                Direction.FROM_METER,
+                "test result",
+                result.message_id,
+                MessageCode.TEST,
+                f"of message {result.message_id}",
+            )
+        self.tests.came_in(line.meter_id, result)
+        return True
+
     async def _fetch_intervals(self, line: _Line) -> bool:
         found = await self._read(line, line.meter.intervals, line.intervals_since)
         if found:
@@ -413,10 +442,8 @@ class Adcs:
         if message.code in (MessageCode.PREPAYMENT, MessageCode.BALANCE):
             self._mdms.store_balance(line.meter_id, _statement(message, receipt))
         elif message.code is MessageCode.TEST:
-            result = await self._read(line, line.meter.test_result)
-            if result is not None:
-                self._log(line, Direction.FROM_METER, "test result", message, f"of message {result.message_id}")
-                self._mdms.store_test_result(line.meter_id, result)
+            self.tests.expect(line.meter_id, message.message_id, row.submitted_at)
+            await self._fetch_test(line)
         elif message.code in (MessageCode.SCHEDULE, MessageCode.CANCEL_SCHEDULE):
             events = await self._read(line, line.meter.schedule)
             if events is not None:
@@ -490,7 +517,7 @@ class Adcs:
             else:
                 del line.pending[message_id]
                 self._update(message_id, state=State.UNCONFIRMED, why="no receipt in time")
-        if not any(p.accepted for p in line.pending.values()):
+        if not self._awaits(line):
             line.poll_at = None
 
     def _back(self, line: _Line, now: datetime) -> None:

@@ -12,7 +12,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from drivers.roles import AtZero, Billing, MessageCode
+from twins.utility.event_options import EventOutcome
 from twins.utility.payments import PaymentMethod, ProcessorConfig
+from twins.utility.website.config import PasswordHash, WebsiteConfig
 
 E = TypeVar("E", bound=enum.Enum)
 
@@ -112,6 +114,10 @@ class AdcsConfig(_Section):
     collection_period_s: float = Field(default=3_600.0, gt=0, le=86_400)
     """Between collections of intervals and logs from each meter (C3-FR-20: at least daily)."""
 
+    schedule_lead_s: float = Field(default=25 * 3_600.0, gt=0)
+    """How long before its start an event goes to its meter (C3-NFR-08: 24 h); an hour more, for a meter that does not answer
+    at once (D8)."""
+
     @field_validator("priorities")
     @classmethod
     def _complete(cls, given: dict[MessageCode, int]) -> dict[MessageCode, int]:
@@ -148,6 +154,10 @@ class AccountConfig(_Section):
     """False for a transformer-rated meter: neither disconnect nor limit can be chosen (D5)."""
     bill_cycle_day: int = Field(default=1, ge=1, le=28)
     opening_balance_cents: int = 0
+    others_may_prepay: bool = False
+    """Whether somebody else may prepay an event here (programme B)."""
+    elsewhere: bool = False
+    """Its meter is not on this bench: the account can pay for events at other places, and for nothing at its own."""
     history: HistoryConfig | None = None
 
     @model_validator(mode="after")
@@ -171,6 +181,8 @@ class CustomerConfig(_Section):
     credential: str = Field(min_length=4, repr=False)
     language: Literal["en", "es"] = "en"
     customer_class: Literal["residential", "commercial"] = "residential"
+    password_hash: PasswordHash = Field(default=None, repr=False)
+    """For the website, where the customer signs in by id."""
     accounts: tuple[AccountConfig, ...] = Field(min_length=1)
 
 
@@ -187,6 +199,41 @@ class CssConfig(_Section):
     """Logarithm of the work that checking a credential takes."""
 
 
+class EventsConfig(_Section):
+    """Prepayment events."""
+
+    longest_s: float = Field(default=14 * 86_400.0, gt=0)
+    hold_s: float = Field(default=900.0, gt=0)
+    """How long a booking holds its time for the payment to come."""
+    limit_w: int = Field(default=1_500, gt=0)
+    """Demand limit when the credit of an event with that option is used up."""
+    residential: tuple[EventOutcome, ...] = tuple(EventOutcome)
+    """What may be chosen for when the credit of an event is used up, where the facility's customer is of that class."""
+    commercial: tuple[EventOutcome, ...] = tuple(EventOutcome)
+
+    def of_class(self, customer_class: str) -> tuple[EventOutcome, ...]:
+        """What may be chosen at a facility of a customer of that class."""
+        return self.commercial if customer_class == "commercial" else self.residential
+
+
+class TroubleConfig(_Section):
+    """How reports of no power are followed up."""
+
+    test_timeout_s: float = Field(default=90.0, gt=0)
+    """A meter test without a result for so long has failed."""
+    activation_timeout_s: float = Field(default=180.0, gt=0)
+    """A re-activation that the meter has not confirmed for so long has failed."""
+    longest_text: int = Field(default=2_000, ge=1)
+    """Characters of a report or a note."""
+
+
+class BillingConfig(_Section):
+    """How monthly bills are made."""
+
+    wait_s: float = Field(default=259_200.0, ge=0)
+    """How long a bill waits for intervals that have not come in; later ones are on the next bill."""
+
+
 class UtilityConfig(_Section):
     """The utility."""
 
@@ -196,6 +243,10 @@ class UtilityConfig(_Section):
     network: NetworkConfig = NetworkConfig()
     css: CssConfig = CssConfig()
     adcs: AdcsConfig = AdcsConfig()
+    website: WebsiteConfig | None = None
+    events: EventsConfig = EventsConfig()
+    trouble: TroubleConfig = TroubleConfig()
+    billing: BillingConfig = BillingConfig()
     customers: tuple[CustomerConfig, ...] = ()
 
     @property

@@ -12,6 +12,7 @@ from drivers.roles import Interval
 
 LONGEST = timedelta(days=3650)
 """A credit that lasts longer is as good as endless; so long is said to be left."""
+_WEEK = timedelta(days=7)
 
 
 @dataclass(frozen=True)
@@ -77,13 +78,24 @@ def expected_wh(shape: Profile, start: datetime, until: datetime, zone: ZoneInfo
     return math.fsum(length * shape.wh_by_hour[hour] for _, length, hour in _hours(start, until, zone))
 
 
+def _week_wh(shape: Profile, start: datetime, zone: ZoneInfo) -> float:
+    """`expected_wh` of the week from `start`; quickly, unless the zone's clocks change in it."""
+    if start.astimezone(zone).utcoffset() == (start + _WEEK).astimezone(zone).utcoffset():
+        return 7 * shape.daily_wh
+    return expected_wh(shape, start, start + _WEEK, zone)
+
+
 def runs_out(shape: Profile, start: datetime, credit_wh: float, zone: ZoneInfo) -> datetime:
     """When a credit is used up, to the second below; at most `LONGEST` from the start."""
     left = credit_wh
     if left <= 0:
         return start
     if shape.daily_wh * LONGEST.days > left:
-        for at, length, hour in _hours(start, start + LONGEST, zone):
+        begin = start.astimezone(UTC)
+        while left > (week_wh := _week_wh(shape, begin, zone)):
+            begin += _WEEK
+            left -= week_wh
+        for at, length, hour in _hours(begin, start + LONGEST, zone):
             wh = length * shape.wh_by_hour[hour]
             if wh >= left:
                 return at + timedelta(seconds=int(left / wh * length * 3600 + 1e-3))

@@ -79,6 +79,38 @@ def append_only(model: type[Base]) -> type[Base]:
     return model
 
 
+def keep_sum(of: type[Base], into: type[Base], *, key: str, value: str) -> None:
+    """Have the database itself add every new row's `value` to the row of its `key` in the table `into`.
+
+    Whoever writes to `of`, in bulk or one by one, the sum is there in the same transaction. `of` has to be append-only.
+    What `of` holds already when `into` is created is summed then.
+    """
+    rows, sums = of.__table__, into.__table__
+    assert isinstance(rows, Table)
+    assert isinstance(sums, Table)
+    sums.add_is_dependent_on(rows)
+    add = (
+        f"INSERT INTO {sums.name} ({key}, {value}) VALUES (NEW.{key}, NEW.{value}) "
+        f"ON CONFLICT ({key}) DO UPDATE SET {value} = {sums.name}.{value} + excluded.{value}"
+    )
+    trigger = _DDL(f"CREATE TRIGGER {rows.name}_sum AFTER INSERT ON {rows.name} BEGIN {add}; END")
+    event.listen(sums, "after_create", trigger.execute_if(dialect="sqlite"))
+    function = _DDL(
+        f"CREATE OR REPLACE FUNCTION {rows.name}_sum() RETURNS trigger LANGUAGE plpgsql AS "
+        f"'BEGIN {add}; RETURN NULL; END'"
+    )
+    event.listen(sums, "after_create", function.execute_if(dialect="postgresql"))
+    trigger = _DDL(
+        f"CREATE TRIGGER {rows.name}_sum AFTER INSERT ON {rows.name} FOR EACH ROW EXECUTE FUNCTION {rows.name}_sum()"
+    )
+    event.listen(sums, "after_create", trigger.execute_if(dialect="postgresql"))
+    event.listen(
+        sums,
+        "after_create",
+        _DDL(f"INSERT INTO {sums.name} ({key}, {value}) SELECT {key}, SUM({value}) FROM {rows.name} GROUP BY {key}"),
+    )
+
+
 def open_database(url: str) -> Engine:
     """Open the database and create the tables that are missing. NotAccepted where it cannot be opened."""
     try:

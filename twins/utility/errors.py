@@ -28,6 +28,28 @@ class Reason(enum.StrEnum):
     UNKNOWN_METER = "unknown_meter"
     UNKNOWN_MESSAGE = "unknown_message"
     INCOMPLETE_REQUEST = "incomplete_request"
+    IN_THE_PAST = "in_the_past"
+    END_BEFORE_START = "end_before_start"
+    TOO_LONG = "too_long"
+    NO_SUCH_LOCAL_TIME = "no_such_local_time"
+    AMBIGUOUS_LOCAL_TIME = "ambiguous_local_time"
+    OVERLAP = "overlap"
+    DUPLICATE = "duplicate"
+    UNKNOWN_FACILITY = "unknown_facility"
+    FACILITY_NOT_ENABLED = "facility_not_enabled"
+    NOT_THE_PAYER = "not_the_payer"
+    NOT_ELIGIBLE = "not_eligible"
+    BOOKING_ID_REUSED = "booking_id_reused"
+    UNKNOWN_BOOKING = "unknown_booking"
+    RESERVATION_LAPSED = "reservation_lapsed"
+    BOOKING_OVER = "booking_over"
+    UNKNOWN_EVENT = "unknown_event"
+    UNKNOWN_REPORT = "unknown_report"
+    UNKNOWN_ORDER = "unknown_order"
+    TEXT_NOT_TAKEN = "text_not_taken"
+    NOT_POSSIBLE_NOW = "not_possible_now"
+    NOT_ALLOWED = "not_allowed"  # to who asks
+    NOTHING_PREPAID = "nothing_prepaid"
     NOT_OPEN = "not_open"  # the database cannot be opened
 
 

@@ -177,7 +177,7 @@ class Mdms:
             load_side_voltage_v=result.load_side_voltage_v,
             load_side_current_a=result.load_side_current_a,
         )
-        self._store(Kind.TEST, meter_id, [row], ("message_id",))
+        self._store(Kind.TEST, meter_id, [row], ("message_id",), hidden="hides_test_results" in self._defects)
 
     def store_balance(self, meter_id: str, statement: BalanceStatement) -> None:
         """Store what a meter was told of its account and publish it."""
@@ -231,8 +231,26 @@ class Mdms:
         # the start is computed, so the index on the end narrows and the rest is looked at
         where = [] if since is None else [IntervalRow.ends_at > since]
         where += [] if until is None else [IntervalRow.ends_at <= until]
-        found: tuple[Stored[Interval], ...] = self._available(Kind.INTERVAL, meter_id, IntervalRow.ends_at, *where)
-        return tuple(s for s in found if since is None or s.value.ends_at - s.value.length >= since)
+        row = IntervalRow
+        query = (
+            select(row.ends_at, row.length_s, row.energy_wh, row.complete, row.received_at, row.available_at)
+            .where(row.meter_id == meter_id, row.available_at <= self._clock.now(), *where)
+            .order_by(row.ends_at, row.id)
+        )
+        with Session(self._engine) as session:
+            found = session.execute(query).all()
+        return tuple(
+            Stored(meter_id, Interval(ends_at, timedelta(seconds=length_s), energy_wh, complete), received, available)
+            for ends_at, length_s, energy_wh, complete, received, available in found
+            if since is None or ends_at - timedelta(seconds=length_s) >= since
+        )
+
+    def interval_count(self, meter_id: str) -> int:
+        """How many intervals of a meter are available."""
+        row = IntervalRow
+        query = select(func.count()).where(row.meter_id == meter_id, row.available_at <= self._clock.now())
+        with Session(self._engine) as session:
+            return session.scalar(query) or 0
 
     def logs(self, meter_id: str) -> tuple[Stored[LogEntry], ...]:
         """Log entries of a meter that are available, oldest first."""

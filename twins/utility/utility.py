@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from drivers.roles import Meter
 from twins.clock import Clock
 from twins.defects import of
 from twins.utility.adcs import Adcs
+from twins.utility.adcs_schedules import Schedules
 from twins.utility.config import UtilityConfig
 from twins.utility.css import Css
 from twins.utility.database import open_database
@@ -15,6 +17,9 @@ from twins.utility.errors import NotAccepted, Reason
 from twins.utility.mdms import Mdms
 from twins.utility.network import AmiNetwork
 from twins.utility.payments import ConfiguredProcessor, PaymentProcessor
+
+if TYPE_CHECKING:
+    from twins.utility.website.website import Website
 
 
 class Utility:
@@ -33,31 +38,55 @@ class Utility:
         defects: frozenset[str] = frozenset(),
         database_url: str = "sqlite://",
         processor: PaymentProcessor | None = None,
+        passwords: Mapping[str, str] | None = None,
     ) -> None:
+        """`passwords`: first passwords at the website, by login, of those whose hash the configuration doesn't give."""
         for customer in config.customers:
             for account in customer.accounts:
-                if account.meter_id not in meters:
+                if account.meter_id not in meters and not account.elsewhere:
                     raise NotAccepted(
                         Reason.UNKNOWN_METER,
                         f"account {account.number}: no meter {account.meter_id!r} on this bench; "
                         f"meters are {', '.join(meters) or 'none'}",
                     )
+        self.website: Website | None = None
+        make_website = None if config.website is None else _website()
         self._engine = open_database(database_url)
         self.processor: PaymentProcessor = processor or ConfiguredProcessor(clock, config.payments.processor)
         self.network = AmiNetwork(clock, config.network, seed)
         self.mdms = Mdms(clock, self._engine, config, seed, of("mdms", defects))
         self.adcs = Adcs(clock, self._engine, config.adcs, meters, self.network, self.mdms, of("adcs", defects))
-        self.css = Css(clock, self._engine, config, self.processor, self.adcs, self.mdms, of("css", defects))
+        self.schedules = Schedules(clock, self._engine, config.adcs, meters, self.adcs, of("adcs", defects))
+        self.css = Css(
+            clock, self._engine, config, self.processor, self.adcs, self.mdms, self.schedules, of("css", defects)
+        )
+        if config.website is not None and make_website is not None:
+            self.website = make_website(
+                clock, self._engine, config, config.website, self.css, self.adcs, self.mdms, passwords or {}
+            )
 
     def start(self) -> None:
         """Load customers and history, take up what was left unfinished, and begin to serve."""
         self.mdms.start()
         self.adcs.start()
+        self.schedules.start()
         self.css.start()
+        if self.website is not None:
+            self.website.start()
 
     async def close(self) -> None:
         """Stop every task and timer of the utility and let go of the database."""
+        if self.website is not None:
+            await self.website.close()
         await self.css.close()
+        await self.schedules.close()
         await self.adcs.close()
         self.mdms.close()
         self._engine.dispose()
+
+
+def _website() -> type[Website]:
+    """The website brings its tables to the database, and libraries that nobody else needs: only where one is wanted."""
+    from twins.utility.website.website import Website
+
+    return Website

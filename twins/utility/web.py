@@ -71,9 +71,12 @@ class Server:
         await asyncio.gather(self._task, return_exceptions=True)
 
 
-async def serve(app: App, host: str, port: int, clock: Clock, *, patience_s: float = PATIENCE_S) -> Server:
+async def serve(
+    app: App, host: str, port: int, clock: Clock, *, patience_s: float = PATIENCE_S, longest_body: int = LONGEST_BODY
+) -> Server:
     """Serve an ASGI application on the running loop; port 0 picks a free one. No lifespan events are sent.
 
+    An application that says by itself what is too long takes a `longest_body` that is longer.
     Every response tells bench time in its `Date`. WebError where the address cannot be had.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -88,7 +91,7 @@ async def serve(app: App, host: str, port: int, clock: Clock, *, patience_s: flo
     listener.setblocking(False)
     closing = asyncio.Event()
     config = uvicorn.Config(
-        _by_bench_time(app, clock, closing, patience_s),
+        _by_bench_time(app, clock, closing, patience_s, longest_body),
         http=_Connection,
         ws="none",
         lifespan="off",
@@ -149,7 +152,7 @@ class _Connection(H11Protocol):
         self.transport.abort()
 
 
-def _by_bench_time(app: App, clock: Clock, closing: asyncio.Event, patience_s: float) -> App:
+def _by_bench_time(app: App, clock: Clock, closing: asyncio.Event, patience_s: float, longest_body: int) -> App:
     """Dates by bench time, clients that do not read dropped, bodies that are too long refused."""
 
     async def wrapped(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
@@ -170,8 +173,8 @@ def _by_bench_time(app: App, clock: Clock, closing: asyncio.Event, patience_s: f
             await asyncio.sleep(0)
 
         announced = dict(scope["headers"]).get(b"content-length", b"0")
-        if int(announced) > LONGEST_BODY:
-            text = f"a request may carry {LONGEST_BODY} bytes\n".encode()
+        if int(announced) > longest_body:
+            text = f"a request may carry {longest_body} bytes\n".encode()
             headers = [(b"content-type", b"text/plain"), (b"content-length", str(len(text)).encode())]
             await told({"type": "http.response.start", "status": 413, "headers": [*headers, (b"connection", b"close")]})
             await told({"type": "http.response.body", "body": text})
@@ -182,7 +185,7 @@ def _by_bench_time(app: App, clock: Clock, closing: asyncio.Event, patience_s: f
             nonlocal taken
             message: Message = await receive()
             taken += len(message.get("body", b""))
-            if taken > LONGEST_BODY:
+            if taken > longest_body:
                 abort()  # without a length announced there is no telling it before
                 return {"type": "http.disconnect"}
             return message

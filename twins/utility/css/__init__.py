@@ -4,7 +4,9 @@ A payment, its ledger entry and the command to send are one transaction; an outb
 that a crash in between loses nothing and sends nothing twice. Steps are those of prepaying for service (C3, scenario 1).
 """
 
+from twins.utility.css.booking_records import BookingRequest, EventRequest, LocalTime
 from twins.utility.css.records import Payment, PrepayRequest
 from twins.utility.css.system import Css
+from twins.utility.event_options import EventOutcome
 
-__all__ = ["Css", "Payment", "PrepayRequest"]
+__all__ = ["BookingRequest", "Css", "EventOutcome", "EventRequest", "LocalTime", "Payment", "PrepayRequest"]

@@ -7,9 +7,10 @@ from datetime import timedelta
 from sqlalchemy.orm import Session
 
 from drivers.roles import Billing
-from twins.utility.css import ledger
+from twins.utility.css import billing_modes, ledger
 from twins.utility.css.context import Context, Part
 from twins.utility.css.customers import Customers
+from twins.utility.css.events import Events
 from twins.utility.css.tables import AccountRow
 from twins.utility.mdms import Kind
 
@@ -17,9 +18,10 @@ from twins.utility.mdms import Kind
 class Charging(Part):
     """Energy that becomes money owed."""
 
-    def __init__(self, context: Context, customers: Customers) -> None:
+    def __init__(self, context: Context, customers: Customers, events: Events) -> None:
         super().__init__(context)
         self._customers = customers
+        self._events = events
 
     def published(self, kind: Kind, meter_id: str) -> None:
         """Charge what the MDMS has made available."""
@@ -29,14 +31,19 @@ class Charging(Part):
                     self.charge(account)
 
     def charge(self, account: AccountRow) -> None:
-        """Charge a prepaid account for the intervals that have become available, each once."""
-        if account.prepaid_since is None or Billing(account.billing) is not Billing.PREPAID:
-            return
+        """Charge the intervals that have become available, each once: to events what falls into them, the rest to the account
+        for its prepaid time."""
+        self._events.charge(account)
         with Session(self._engine) as session:
+            how = billing_modes.modes(session, account.number)
             until = ledger.charged_until(session, account.number)
+        began = next((mode.since for mode in how if mode.billing is Billing.PREPAID), None)
+        if began is None:
+            return
         # a little back: an interval may come late
-        since = account.prepaid_since if until is None else max(account.prepaid_since, until - timedelta(days=2))
-        intervals = [s.value for s in self._mdms.intervals(account.meter_id, since)]
+        since = began if until is None else max(began, until - timedelta(days=2))
+        found = [s.value for s in self._mdms.intervals(account.meter_id, since)]
+        intervals = self._events.rest(account.number, billing_modes.billed(found, how, Billing.PREPAID))
         price = self._config.tariff.price_millicents_per_kwh
         with Session(self._engine) as session, session.begin():
             ledger.charge_energy(session, account.number, self._clock.now(), intervals, price)

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from drivers.roles import AtZero, Billing, MessageCode
 from twins.utility.adcs_records import Request
+from twins.utility.css import purses
 from twins.utility.css.context import Context, Part
 from twins.utility.css.customers import Customers
 from twins.utility.css.estimates import Estimates
@@ -53,10 +54,14 @@ class Commands(Part):
         return tuple(_statement(r) for r in rows)
 
     def refresh(self, account_number: str) -> int:
-        """Send the account's balance to the meter now; returns the message id."""
+        """Send the account's balance to the meter now, while an event runs that of its purse; returns the message id."""
         account = self._customers.account(account_number)
         message_id = self._adcs.new_message_id()
-        statement = self._estimates.state(account, self._estimates.balance_cents(account_number), message_id)
+        with Session(self._engine) as session:
+            balance = purses.running_cents(session, account_number, self._clock.now())
+        if balance is None:
+            balance = self._estimates.balance_cents(account_number)
+        statement = self._estimates.state(account, balance, message_id)
         with Session(self._engine) as session, session.begin():
             self.command(session, account, message_id, MessageCode.BALANCE, statement)
         self.wake()
@@ -139,13 +144,13 @@ class Commands(Part):
             due = {a.number: (a.refreshed_at or began) + period for a in self._customers.accounts()}
             for account in self._customers.accounts():
                 if due[account.number] <= now:
-                    if self._runs(account):
+                    if self.runs(account):
                         self.refresh(account.number)
                     due[account.number] = now + period
             pause = min([*due.values(), now + period]) - now
             await self._clock.sleep(pause.total_seconds())
 
-    def _runs(self, account: AccountRow) -> bool:
+    def runs(self, account: AccountRow) -> bool:
         """Whether an account is prepaid and has ever had a credit."""
         if Billing(account.billing) is not Billing.PREPAID:
             return False

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from twins.clock import Clock
 from twins.utility.adcs import Adcs
+from twins.utility.adcs_schedules import Schedules
 from twins.utility.config import UtilityConfig
 from twins.utility.css.tables import ContactRow
 from twins.utility.mdms import Mdms
@@ -25,6 +26,7 @@ class Context:
     processor: PaymentProcessor
     adcs: Adcs
     mdms: Mdms
+    schedules: Schedules
     defects: frozenset[str] = frozenset()
 
 

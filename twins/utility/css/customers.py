@@ -11,7 +11,8 @@ from sqlalchemy.orm import Session
 from drivers.roles import AtZero, Billing
 from twins.utility.config import AccountConfig, CustomerConfig
 from twins.utility.consumption import next_cycle
-from twins.utility.css import ledger
+from twins.utility.css import billing_modes, ledger
+from twins.utility.css.booking_records import EventRequest
 from twins.utility.css.context import Part
 from twins.utility.css.records import AccountData, CustomerData, Entry, IdentityCheck, LoggedRequest, PrepayRequest
 from twins.utility.css.tables import AccountRow, CustomerRow, IdentityCheckRow, RequestRow
@@ -43,22 +44,24 @@ class Customers(Part):
 
     def _open_account(self, session: Session, customer_id: str, account: AccountConfig) -> None:
         now = self._clock.now()
-        session.add(
-            AccountRow(
-                number=account.number,
-                customer_id=customer_id,
-                meter_id=account.meter_id,
-                service_address=account.service_address,
-                billing=account.billing.value,
-                prepaid_since=now if account.billing is Billing.PREPAID else None,
-                at_zero=account.at_zero.value,
-                fallback=account.fallback.value,
-                auto_replenish_cents=account.auto_replenish_cents,
-                has_switch=account.switch,
-                bill_cycle_day=account.bill_cycle_day,
-            )
+        row = AccountRow(
+            number=account.number,
+            customer_id=customer_id,
+            meter_id=account.meter_id,
+            service_address=account.service_address,
+            billing=account.billing.value,
+            prepaid_since=now if account.billing is Billing.PREPAID else None,
+            at_zero=account.at_zero.value,
+            fallback=account.fallback.value,
+            auto_replenish_cents=account.auto_replenish_cents,
+            has_switch=account.switch,
+            bill_cycle_day=account.bill_cycle_day,
+            others_may_prepay=account.others_may_prepay,
+            elsewhere=account.elsewhere,
         )
+        session.add(row)
         session.flush()
+        billing_modes.begin(session, row, account.billing, now)
         if account.opening_balance_cents:
             ledger.credit(session, account.number, now, Entry.OPENING, account.opening_balance_cents, "opening")
 
@@ -103,13 +106,14 @@ class Customers(Part):
                 Reason.IDENTITY_NOT_CONFIRMED,
                 f"CSS: request {request_id}: the customer's identity is not confirmed; identify them first",
             )
-        return _logged_request(request)
+        return logged_request(request)
 
     def log_request(self, request: PrepayRequest) -> int:
         """Log a request to prepay; returns its id. NotAccepted for a time frame that cannot be."""
         now = self._clock.now()
         starts_at = request.starts_at or now
-        if starts_at > now:
+        location = request.location if isinstance(request, EventRequest) else None
+        if starts_at > now and not isinstance(request, EventRequest):
             raise NotAccepted(
                 Reason.TIME_FRAME,
                 f"CSS: the time frame starts at {starts_at.isoformat()}; prepaying for service starts at once, "
@@ -133,6 +137,7 @@ class Customers(Part):
                 name=request.name,
                 address=request.address,
                 credentials_presented=bool(request.credential),
+                location=None if "request_without_location" in self._defects else location,
             )
             session.add(row)
             session.flush()
@@ -141,7 +146,7 @@ class Customers(Part):
     def requests(self) -> tuple[LoggedRequest, ...]:
         """All requests logged, oldest first."""
         with Session(self._engine) as session:
-            return tuple(_logged_request(r) for r in session.scalars(select(RequestRow).order_by(RequestRow.id)))
+            return tuple(logged_request(r) for r in session.scalars(select(RequestRow).order_by(RequestRow.id)))
 
     def identify(self, request_id: int, credential: str) -> CustomerData:
         """Look the customer up by the fields of the request and confirm their identity; customer data back.
@@ -184,7 +189,7 @@ class Customers(Part):
             )
         if why or customer is None:
             raise NotAccepted(reason, f"CSS: request {request_id}: {why}")
-        return self._customer_data(customer, _logged_request(request))
+        return self.customer_data(customer, logged_request(request))
 
     def identity_checks(self) -> tuple[IdentityCheck, ...]:
         """All identity checks, oldest first."""
@@ -192,8 +197,12 @@ class Customers(Part):
             rows = session.scalars(select(IdentityCheckRow).order_by(IdentityCheckRow.id)).all()
         return tuple(IdentityCheck(r.at, r.request_id, r.customer_id, r.confirmed, r.why) for r in rows)
 
-    def _customer_data(self, customer: CustomerRow, request: LoggedRequest) -> CustomerData:
-        accounts = [a for a in self.accounts() if a.customer_id == customer.id]
+    def customer_data(self, customer: CustomerRow, request: LoggedRequest) -> CustomerData:
+        """A customer with what their request asks for."""
+        with Session(self._engine) as session:
+            accounts = session.scalars(
+                select(AccountRow).where(AccountRow.customer_id == customer.id).order_by(AccountRow.number)
+            ).all()
         return CustomerData(
             customer_id=customer.id,
             name=customer.name,
@@ -229,7 +238,8 @@ def _alike(given: str, stored: str) -> bool:
     return given.casefold().split() == stored.casefold().split()
 
 
-def _logged_request(r: RequestRow) -> LoggedRequest:
+def logged_request(r: RequestRow) -> LoggedRequest:
+    """A request as others see it."""
     return LoggedRequest(
         r.id,
         r.received_at,
@@ -240,4 +250,5 @@ def _logged_request(r: RequestRow) -> LoggedRequest:
         r.name,
         r.address,
         r.credentials_presented,
+        r.location,
     )

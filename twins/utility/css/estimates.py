@@ -13,6 +13,7 @@ from twins.utility.consumption import DayUsage, Profile, by_day, expected_wh, ne
 from twins.utility.css import ledger
 from twins.utility.css.context import Context, Part
 from twins.utility.css.customers import Customers
+from twins.utility.css.history import Histories
 from twins.utility.css.records import Estimate, LedgerEntry, Statement
 from twins.utility.css.tables import AccountRow
 from twins.utility.errors import NotAccepted, Reason
@@ -27,6 +28,7 @@ class Estimates(Part):
     def __init__(self, context: Context, customers: Customers) -> None:
         super().__init__(context)
         self._customers = customers
+        self._histories = Histories(context.mdms)
 
     def estimate(self, request_id: int, account_number: str | None = None) -> Estimate:
         """Estimate what the service takes through the request's time frame, by default the next bill cycle, from history.
@@ -37,7 +39,17 @@ class Estimates(Part):
         account = self._customers.account_of(request, account_number)
         now = self._clock.now()
         ends_at = request.ends_at or next_cycle(now, account.bill_cycle_day, self._zone)
-        intervals = self.history(account.meter_id, now)
+        return self._forecast(account, now, ends_at, self.balance_cents(account.number))
+
+    def of_event(self, account: AccountRow, starts_at: datetime, ends_at: datetime) -> Estimate:
+        """Estimate what an event takes, from the facility's history: energy and cost, and the amount to be paid for it.
+
+        NotAccepted where there is no history.
+        """
+        return self._forecast(account, starts_at, ends_at, 0)
+
+    def _forecast(self, account: AccountRow, starts_at: datetime, ends_at: datetime, balance: int) -> Estimate:
+        intervals = self.history(account.meter_id, self._clock.now())
         shape = profile(intervals, self._zone)
         if shape is None:
             raise NotAccepted(
@@ -45,19 +57,18 @@ class Estimates(Part):
                 f"CSS: account {account.number} has no consumption history yet; agree on an amount with the customer",
             )
         price = self._config.tariff.price_millicents_per_kwh
-        energy_wh = expected_wh(shape, now, ends_at, self._zone)
+        energy_wh = expected_wh(shape, starts_at, ends_at, self._zone)
         if "estimate_ignores_history" in self._defects:
-            energy_wh = _SAME_WH_A_DAY * (ends_at - now) / timedelta(days=1)
-        balance = self.balance_cents(account.number)
+            energy_wh = _SAME_WH_A_DAY * (ends_at - starts_at) / timedelta(days=1)
         cost = cost_rounded_up_cents(energy_wh, price)
         due = max(0, cost - balance)
         estimate = Estimate(
             account_number=account.number,
-            starts_at=now,
+            starts_at=starts_at,
             ends_at=ends_at,
             history=() if "estimate_without_history" in self._defects else self.days(intervals),
             daily_average_wh=daily_average_wh(intervals),
-            energy_wh=energy_wh,
+            energy_wh=0.0 if "estimate_without_energy" in self._defects else energy_wh,
             price_millicents_per_kwh=price,
             cost_cents=cost,
             balance_cents=balance,
@@ -80,8 +91,7 @@ class Estimates(Part):
 
     def history(self, meter_id: str, now: datetime) -> list[Interval]:
         """Intervals of a meter as far back as the configuration looks."""
-        since = now - timedelta(days=self._config.css.history_days)
-        return [s.value for s in self._mdms.intervals(meter_id, since, now)]
+        return self._histories.of(meter_id, now - timedelta(days=self._config.css.history_days), now)
 
     def days(self, intervals: Sequence[Interval]) -> tuple[DayUsage, ...]:
         """Energy and cost by local day."""

@@ -1,28 +1,45 @@
-"""The ledger of prepaid accounts: signed cents, entries that are added and never changed, a balance that is their sum."""
+"""The ledger of prepaid accounts: signed cents, entries that are added and never changed, a balance that is their sum.
+
+The database itself refuses changes and keeps the sum with every entry, so a balance costs the same however long the ledger.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import func, select
+from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
 from drivers.roles import Interval
 from twins.utility.css.records import Entry, LedgerEntry
-from twins.utility.css.tables import LedgerRow
+from twins.utility.css.tables import AccountBalanceRow, LedgerRow
 from twins.utility.tariff import charge_cents
 
 
+@dataclass(frozen=True)
+class Movement:
+    """Money that goes to an account (cents above zero) or from it. A reference can be used once for each kind."""
+
+    account_number: str
+    kind: Entry
+    cents: int
+    reference: str
+
+
 def balance_cents(session: Session, account_number: str) -> int:
-    """Sum of all entries of an account."""
-    return session.scalar(select(func.sum(LedgerRow.cents)).where(LedgerRow.account_number == account_number)) or 0
+    """Sum of all entries of an account, as the database keeps it."""
+    cents = session.scalar(select(AccountBalanceRow.cents).where(AccountBalanceRow.account_number == account_number))
+    return cents or 0
 
 
 def entries(session: Session, account_number: str) -> tuple[LedgerEntry, ...]:
     """All entries of an account, oldest first."""
-    rows = session.scalars(
-        select(LedgerRow).where(LedgerRow.account_number == account_number).order_by(LedgerRow.id)
+    rows = session.execute(
+        select(LedgerRow.id, LedgerRow.at, LedgerRow.kind, LedgerRow.cents, LedgerRow.reference)
+        .where(LedgerRow.account_number == account_number)
+        .order_by(LedgerRow.id)
     ).all()
     return tuple(LedgerEntry(r.id, r.at, Entry(r.kind), r.cents, r.reference) for r in rows)
 
@@ -35,47 +52,72 @@ def credit(session: Session, account_number: str, at: datetime, kind: Entry, cen
     return row
 
 
+def post(session: Session, at: datetime, movements: Sequence[Movement]) -> None:
+    """Enter any number of movements at once, all of them or none."""
+    if movements:
+        session.execute(
+            insert(LedgerRow),
+            [
+                {
+                    "account_number": m.account_number,
+                    "at": at,
+                    "kind": m.kind,
+                    "cents": m.cents,
+                    "reference": m.reference,
+                }
+                for m in movements
+            ],
+        )
+
+
 def charge_energy(
     session: Session, account_number: str, at: datetime, intervals: Sequence[Interval], price_millicents_per_kwh: int
 ) -> int:
     """Charge the energy of intervals, each once; returns how many were charged. A fraction of a cent is carried on."""
-    charged = 0
-    carried = session.scalar(
-        select(LedgerRow.carried)
-        .where(LedgerRow.account_number == account_number, LedgerRow.kind == Entry.ENERGY)
-        .order_by(LedgerRow.id.desc())
-        .limit(1)
-    )
+    if not intervals:
+        return 0
+    ends = [i.ends_at for i in intervals]
     known = set(
         session.scalars(
             select(LedgerRow.interval_ends_at).where(
                 LedgerRow.account_number == account_number,
-                LedgerRow.interval_ends_at.in_([i.ends_at for i in intervals]),
+                LedgerRow.interval_ends_at >= min(ends),
+                LedgerRow.interval_ends_at <= max(ends),
             )
         )
     )
-    carry = carried or 0
+    carry = (
+        session.scalar(
+            select(LedgerRow.carried)
+            .where(LedgerRow.account_number == account_number, LedgerRow.kind == Entry.ENERGY)
+            .order_by(LedgerRow.id.desc())
+            .limit(1)
+        )
+        or 0
+    )
+    rows = []
     for i in sorted(intervals, key=lambda i: i.ends_at):
         if i.ends_at in known:
             continue
+        known.add(i.ends_at)
         energy_mwh = round(i.energy_wh * 1000)
         cents, carry = charge_cents(energy_mwh, price_millicents_per_kwh, carry)
-        session.add(
-            LedgerRow(
-                account_number=account_number,
-                at=at,
-                kind=Entry.ENERGY,
-                cents=-cents,
-                reference=i.ends_at.isoformat(),
-                interval_ends_at=i.ends_at,
-                energy_mwh=energy_mwh,
-                price_millicents_per_kwh=price_millicents_per_kwh,
-                carried=carry,
-            )
+        rows.append(
+            {
+                "account_number": account_number,
+                "at": at,
+                "kind": Entry.ENERGY,
+                "cents": -cents,
+                "reference": i.ends_at.isoformat(),
+                "interval_ends_at": i.ends_at,
+                "energy_mwh": energy_mwh,
+                "price_millicents_per_kwh": price_millicents_per_kwh,
+                "carried": carry,
+            }
         )
-        session.flush()
-        charged += 1
-    return charged
+    if rows:
+        session.execute(insert(LedgerRow), rows)
+    return len(rows)
 
 
 def charged_until(session: Session, account_number: str) -> datetime | None:

@@ -32,7 +32,7 @@ class Pages(Part):
         posting = self._paying.posting(payment_id)
         with Session(self._engine) as session:
             seen = session.get(AcknowledgementRow, payment_id)
-        meter_id = self._customers.account(posting.account_number).meter_id
+        meter_id = self._customers.account(posting.linked_account or posting.account_number).meter_id
         found = () if posting.message_id is None else self._mdms.receipts(meter_id, posting.message_id)
         best = min(found, key=lambda s: s.value.status is not ReceiptStatus.PROCESSED, default=None)
         if best is None and "confirms_without_receipt" not in self._defects:

@@ -11,11 +11,13 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from drivers.roles import AtZero, Billing, MessageCode
-from twins.utility.css import ledger
+from twins.utility.css import billing_modes, ledger
+from twins.utility.css.bookings import Bookings
 from twins.utility.css.commands import Commands
 from twins.utility.css.context import Context, Part
 from twins.utility.css.customers import Customers
 from twins.utility.css.estimates import Estimates
+from twins.utility.css.events import Events
 from twins.utility.css.payment_checks import PaymentChecks
 from twins.utility.css.records import Entry, LoggedPayment, Payment, PaymentState, Posting
 from twins.utility.css.tables import AccountRow, PaymentRow, PostingRow
@@ -26,11 +28,21 @@ from twins.utility.payments import Charge, Funds, PaymentMethod
 class Paying(Part):
     """Payments and their postings."""
 
-    def __init__(self, context: Context, customers: Customers, estimates: Estimates, commands: Commands) -> None:
+    def __init__(
+        self,
+        context: Context,
+        customers: Customers,
+        estimates: Estimates,
+        commands: Commands,
+        bookings: Bookings,
+        events: Events,
+    ) -> None:
         super().__init__(context)
         self._customers = customers
         self._estimates = estimates
         self._commands = commands
+        self._bookings = bookings
+        self._events = events
         self._checks = PaymentChecks(context)
         self._in_progress: set[str] = set()
 
@@ -53,6 +65,8 @@ class Paying(Part):
         if earlier is not None and earlier.state is PaymentState.DECLINED:
             raise _declined(payment.payment_id, earlier.why)
         if earlier is None:
+            if payment.booking_id is not None:
+                self._bookings.check_payment(payment)
             self._checks.check(payment, account)
             self._log_payment(payment)
         self._in_progress.add(payment.payment_id)
@@ -70,7 +84,13 @@ class Paying(Part):
         if charge.funds is Funds.DECLINED and "posts_without_funds" not in self._defects:
             self._decline(payment.payment_id, charge)
             raise _declined(payment.payment_id, charge.why)
+        if payment.booking_id is not None:
+            return self._post_event(payment.payment_id, payment.amount_cents, payment.booking_id, account, charge)
         return self._post(payment.payment_id, payment.amount_cents, payment.at_zero, account, charge)
+
+    def options(self, account_number: str) -> tuple[AtZero, ...]:
+        """What an account can have happen at zero. NotAccepted for an unknown account."""
+        return self._checks.options(self._customers.account(account_number))
 
     def payments(self, account_number: str) -> tuple[LoggedPayment, ...]:
         """Payments of an account as logged, by the time they were asked for."""
@@ -80,7 +100,7 @@ class Paying(Part):
                 .where(PaymentRow.account_number == account_number)
                 .order_by(PaymentRow.asked_at, PaymentRow.payment_id)
             ).all()
-        return tuple(_logged_payment(r) for r in rows)
+        return tuple(logged_payment(r) for r in rows)
 
     def postings(self, account_number: str) -> tuple[Posting, ...]:
         """Payments posted to an account, oldest first."""
@@ -109,6 +129,8 @@ class Paying(Part):
             posted_at=row.posted_at,
             authorization=payment.authorization,
             message_id=row.message_id,
+            booking_id=row.booking_id,
+            linked_account=row.linked_account,
         )
 
     def _earlier(self, payment: Payment) -> LoggedPayment | None:
@@ -118,13 +140,13 @@ class Paying(Part):
         if row is None:
             return None
         given = self._payment_row(payment)
-        same = ("account_number", "amount_cents", "method", "data", "at_zero")
+        same = ("account_number", "amount_cents", "method", "data", "at_zero", "booking_id")
         if any(getattr(row, name) != getattr(given, name) for name in same):
             raise NotAccepted(
                 Reason.PAYMENT_ID_REUSED,
                 f"CSS: payment id {payment.payment_id} was used for another payment; give this one an id of its own",
             )
-        return _logged_payment(row)
+        return logged_payment(row)
 
     def _payment_row(self, payment: Payment) -> PaymentRow:
         return PaymentRow(
@@ -135,6 +157,7 @@ class Paying(Part):
             method=None if "payment_without_method" in self._defects else payment.means.method.value,
             data=payment.means.masked(),
             at_zero=None if payment.at_zero is None else payment.at_zero.value,
+            booking_id=payment.booking_id,
             asked_at=self._clock.now(),
             state=PaymentState.PENDING,
             why="",
@@ -153,7 +176,7 @@ class Paying(Part):
         """Find out what became of charges whose answer was never heard; one that was not made waits for the customer."""
         with Session(self._engine) as session:
             pending = session.scalars(select(PaymentRow).where(PaymentRow.state == PaymentState.PENDING)).all()
-        for payment in (_logged_payment(row) for row in pending):
+        for payment in (logged_payment(row) for row in pending):
             if payment.payment_id in self._in_progress:
                 continue
             self._in_progress.add(payment.payment_id)
@@ -163,7 +186,10 @@ class Paying(Part):
                 self._in_progress.discard(payment.payment_id)
             if charge is not None and charge.funds is Funds.APPROVED:
                 account = self._customers.account(payment.account_number)
-                self._post(payment.payment_id, payment.amount_cents, payment.at_zero, account, charge)
+                if payment.booking_id is not None:
+                    self._post_event(payment.payment_id, payment.amount_cents, payment.booking_id, account, charge)
+                else:
+                    self._post(payment.payment_id, payment.amount_cents, payment.at_zero, account, charge)
             elif charge is not None and charge.funds is Funds.DECLINED:
                 self._decline(payment.payment_id, charge)
 
@@ -186,7 +212,7 @@ class Paying(Part):
             held = session.get_one(AccountRow, account.number)
             held.at_zero = option.value
             if converts:
-                held.billing, held.prepaid_since = Billing.PREPAID.value, now
+                billing_modes.begin(session, held, Billing.PREPAID, now)
             session.add(
                 PostingRow(
                     payment_id=payment_id,
@@ -204,6 +230,38 @@ class Paying(Part):
         self._commands.wake()
         return self.posting(payment_id)
 
+    def _post_event(
+        self, payment_id: str, amount_cents: int, booking_id: str, account: AccountRow, charge: Charge
+    ) -> Posting:
+        """Post a payment for an event: to the payer's account, linked to the facility's, and on into the event's purse."""
+        now = self._clock.now()
+        booking = self._bookings.booking(booking_id)
+        message_id = self._events.message_id(booking_id)
+        balance = self._estimates.balance_cents(account.number)
+        linked = None if "event_not_linked" in self._defects else booking.location
+        with Session(self._engine) as session, session.begin():
+            row = session.get_one(PaymentRow, payment_id)
+            row.state, row.authorization = PaymentState.POSTED, charge.authorization
+            entry = ledger.credit(session, account.number, now, Entry.PAYMENT, amount_cents, payment_id)
+            placed = self._events.fund(session, booking_id, amount_cents, payment_id, message_id)
+            session.add(
+                PostingRow(
+                    payment_id=payment_id,
+                    account_number=account.number,
+                    ledger_id=entry.id,
+                    amount_cents=amount_cents,
+                    balance_cents=balance if placed else balance + amount_cents,
+                    posted_at=now,
+                    message_id=message_id if placed else None,
+                    booking_id=booking_id,
+                    linked_account=linked,
+                )
+            )
+        if not placed:
+            self._note("too late for the event", account.number, f"{payment_id}: the money stays on the account")
+        self._events.wake()
+        return self.posting(payment_id)
+
 
 def _declined(payment_id: str, why: str) -> NotAccepted:
     return NotAccepted(
@@ -212,7 +270,8 @@ def _declined(payment_id: str, why: str) -> NotAccepted:
     )
 
 
-def _logged_payment(r: PaymentRow) -> LoggedPayment:
+def logged_payment(r: PaymentRow) -> LoggedPayment:
+    """A payment as others see it."""
     return LoggedPayment(
         payment_id=r.payment_id,
         request_id=r.request_id,
@@ -225,4 +284,5 @@ def _logged_payment(r: PaymentRow) -> LoggedPayment:
         state=PaymentState(r.state),
         authorization=r.authorization,
         why=r.why,
+        booking_id=r.booking_id,
     )

@@ -15,6 +15,11 @@ class PaymentChecks(Part):
 
     def check(self, payment: Payment, account: AccountRow) -> None:
         """Refuse, with the reason logged, what cannot be taken."""
+        if account.elsewhere and payment.booking_id is None:
+            raise NotAccepted(
+                Reason.UNKNOWN_METER,
+                f"CSS: the meter of account {account.number} is not on this bench; it can pay for events elsewhere",
+            )
         try:
             self._check_amount(payment)
             self._check_means(payment)
@@ -55,17 +60,29 @@ class PaymentChecks(Part):
                 f"CSS: payment {payment.payment_id} by {method.value} lacks {', '.join(payment.means.missing)}; give it",
             )
 
+    def options(self, account: AccountRow) -> tuple[AtZero, ...]:
+        """What an account can have happen at zero (D5)."""
+        return tuple(option for option in AtZero if not self._why_not(option, account))
+
     def _check_option(self, payment: Payment, account: AccountRow) -> None:
         why = ""
-        if payment.at_zero in (AtZero.DISCONNECT, AtZero.LIMIT) and not account.has_switch:
-            why = "the meter has no switch; choose regular_billing or auto_replenish"
-        elif payment.at_zero is AtZero.AUTO_REPLENISH and account.auto_replenish_cents is None:
-            why = "no amount for automatic payments is agreed on; agree on one or choose another option"
+        if payment.booking_id is not None and payment.at_zero is not None:
+            why = "for an event it is chosen with the booking; leave it out"
+        elif payment.at_zero is not None:
+            why = self._why_not(payment.at_zero, account)
         if why and payment.at_zero is not None:
             raise NotAccepted(
                 Reason.OPTION_NOT_POSSIBLE,
                 f"CSS: account {account.number} cannot have {payment.at_zero.name.lower()} at zero: {why}",
             )
+
+    def _why_not(self, option: AtZero, account: AccountRow) -> str:
+        switched = account.has_switch or "disconnects_without_switch" in self._defects
+        if option in (AtZero.DISCONNECT, AtZero.LIMIT) and not switched:
+            return "the meter has no switch; choose regular_billing or auto_replenish"
+        if option is AtZero.AUTO_REPLENISH and account.auto_replenish_cents is None:
+            return "no amount for automatic payments is agreed on; agree on one or choose another option"
+        return ""
 
 
 def dollars(cents: int) -> str:

@@ -38,6 +38,7 @@ class LoggedRequest:
     name: str
     address: str
     credentials_presented: bool
+    location: str | None = None
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,27 @@ class CustomerData:
 
 
 @dataclass(frozen=True)
+class Holder:
+    """A customer and their accounts, by number."""
+
+    customer_id: str
+    name: str
+    address: str
+    language: str
+    customer_class: str
+    accounts: tuple[AccountData, ...]
+
+
+@dataclass(frozen=True)
+class Found:
+    """An account that a search has found."""
+
+    account_number: str
+    customer_name: str
+    service_address: str
+
+
+@dataclass(frozen=True)
 class Estimate:
     """What the service will take in [starts_at, ends_at), and the history that says so.
 
@@ -103,7 +125,7 @@ class Estimate:
 class Payment:
     """A payment as the customer gives it. The same `payment_id` again is the same payment.
 
-    Without `at_zero` the account keeps its option.
+    Without `at_zero` the account keeps its option. With `booking_id` it pays for that event, and not for service.
     """
 
     payment_id: str
@@ -112,6 +134,7 @@ class Payment:
     amount_cents: int
     means: PaymentMeans
     at_zero: AtZero | None = None
+    booking_id: str | None = None
 
 
 class PaymentState(enum.StrEnum):
@@ -137,11 +160,15 @@ class LoggedPayment:
     state: PaymentState
     authorization: str | None
     why: str
+    booking_id: str | None = None
 
 
 @dataclass(frozen=True)
 class Posting:
-    """A payment posted to its account. `repeated` is true where it had been posted before and nothing was done."""
+    """A payment posted to its account. `repeated` is true where it had been posted before and nothing was done.
+
+    One for an event names the booking, and the account of the facility that it is linked to.
+    """
 
     payment_id: str
     account_number: str
@@ -151,6 +178,8 @@ class Posting:
     posted_at: datetime
     authorization: str | None
     message_id: int | None
+    booking_id: str | None = None
+    linked_account: str | None = None
     repeated: bool = field(default=False, compare=False)
 
 
@@ -160,6 +189,10 @@ class Entry(enum.StrEnum):
     OPENING = "opening"
     PAYMENT = "payment"
     ENERGY = "energy"
+    REFUND = "refund"
+    TO_EVENT = "to_event"  # into the purse of an event
+    FROM_EVENT = "from_event"  # what was left there
+    EVENT_ENERGY = "event_energy"  # what the purse could not pay
 
 
 @dataclass(frozen=True)

@@ -6,14 +6,22 @@ import asyncio
 
 from sqlalchemy import Engine
 
+from drivers.roles import AtZero
 from twins.clock import Clock
 from twins.utility.adcs import Adcs
-from twins.utility.config import UtilityConfig
+from twins.utility.adcs_schedules import Schedules
+from twins.utility.config import CustomerConfig, UtilityConfig
+from twins.utility.css.billing import Bills
+from twins.utility.css.bookings import Bookings
 from twins.utility.css.charging import Charging
 from twins.utility.css.commands import Commands
 from twins.utility.css.context import Context
+from twins.utility.css.conversions import Conversions
 from twins.utility.css.customers import Customers
 from twins.utility.css.estimates import Estimates
+from twins.utility.css.events import Events
+from twins.utility.css.front import Front
+from twins.utility.css.orders import Orders
 from twins.utility.css.pages import Pages
 from twins.utility.css.paying import Paying
 from twins.utility.css.records import (
@@ -32,6 +40,7 @@ from twins.utility.css.records import (
     PrepayRequest,
     Statement,
 )
+from twins.utility.css.trouble import Trouble
 from twins.utility.mdms import Mdms
 from twins.utility.payments import PaymentProcessor
 
@@ -50,15 +59,23 @@ class Css:
         processor: PaymentProcessor,
         adcs: Adcs,
         mdms: Mdms,
+        schedules: Schedules,
         defects: frozenset[str] = frozenset(),
     ) -> None:
-        self.context = Context(clock, engine, config, processor, adcs, mdms, defects)
+        self.context = Context(clock, engine, config, processor, adcs, mdms, schedules, defects)
         self.customers = Customers(self.context)
         self.estimates = Estimates(self.context, self.customers)
         self.outbox = Commands(self.context, self.customers, self.estimates)
-        self.paying = Paying(self.context, self.customers, self.estimates, self.outbox)
-        self.charging = Charging(self.context, self.customers)
+        self.events = Events(self.context, self.customers, self.estimates, self.outbox)
+        self.bookings = Bookings(self.context, self.customers, self.estimates, self.events)
+        self.paying = Paying(self.context, self.customers, self.estimates, self.outbox, self.bookings, self.events)
+        self.charging = Charging(self.context, self.customers, self.events)
+        self.conversions = Conversions(self.context, self.customers, self.outbox)
+        self.billing = Bills(self.context, self.customers)
+        self.orders = Orders(self.context)
+        self.trouble = Trouble(self.context, self.customers, self.estimates, self.outbox, self.paying, self.orders)
         self.pages = Pages(self.context, self.customers, self.estimates, self.paying)
+        self.front = Front(self.context, self.customers, self.paying)
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -66,6 +83,8 @@ class Css:
         for customer in self.context.config.customers:
             self.customers.take_in(customer)
         self.context.mdms.subscribe(self.charging.published)
+        self.billing.start()
+        self.trouble.start()
         for account in self.customers.accounts():
             self.charging.charge(account)
         self.outbox.wake()
@@ -74,13 +93,21 @@ class Css:
             clock.spawn(self.paying.settle(), name="css settle"),
             clock.spawn(self.outbox.send(), name="css outbox"),
             clock.spawn(self.outbox.refresh_daily(), name="css refresh"),
+            clock.spawn(self.events.keep(), name="css events"),
+            clock.spawn(self.billing.issue(), name="css billing"),
         ]
 
     async def close(self) -> None:
         """Stop the CSS's tasks; what they had not done is taken up by the next start."""
+        self.trouble.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def take_in(self, customer: CustomerConfig) -> None:
+        """Take in a customer, or those of their accounts that are new, while the CSS runs."""
+        self.customers.take_in(customer)
+        self.billing.wake()
 
     # --- S1.01, S1.02: the request and who makes it ---
 
@@ -111,6 +138,10 @@ class Css:
     async def pay(self, payment: Payment) -> Posting:
         """Verify the funds of a payment, post it, and command the meter to be told."""
         return await self.paying.pay(payment)
+
+    def options(self, account_number: str) -> tuple[AtZero, ...]:
+        """What an account can have happen at zero."""
+        return self.paying.options(account_number)
 
     def payments(self, account_number: str) -> tuple[LoggedPayment, ...]:
         """Payments of an account as logged, by the time they were asked for."""

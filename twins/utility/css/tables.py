@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, ForeignKey, Integer, String, Text, UniqueConstraint
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, Integer, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from twins.utility.database import Base, append_only
+from twins.utility.database import Base, append_only, keep_sum
 
 
 class CustomerRow(Base):
@@ -38,6 +38,8 @@ class AccountRow(Base):
     auto_replenish_cents: Mapped[int | None]
     has_switch: Mapped[bool]
     bill_cycle_day: Mapped[int]
+    others_may_prepay: Mapped[bool] = mapped_column(default=False)
+    elsewhere: Mapped[bool] = mapped_column(default=False)
     refreshed_at: Mapped[datetime | None]
 
 
@@ -55,6 +57,7 @@ class RequestRow(Base):
     name: Mapped[str] = mapped_column(Text)
     address: Mapped[str] = mapped_column(Text)
     credentials_presented: Mapped[bool]
+    location: Mapped[str | None] = mapped_column(String(64))
 
 
 @append_only
@@ -93,6 +96,7 @@ class PaymentRow(Base):
     method: Mapped[str | None] = mapped_column(String(16))
     data: Mapped[dict[str, str]] = mapped_column(JSON)
     at_zero: Mapped[int | None]
+    booking_id: Mapped[str | None] = mapped_column(String(64), index=True)
     asked_at: Mapped[datetime]
     state: Mapped[str] = mapped_column(String(16), index=True)
     authorization: Mapped[str | None] = mapped_column(String(64))
@@ -110,9 +114,10 @@ class LedgerRow(Base):
     __table_args__ = (
         UniqueConstraint("kind", "account_number", "reference"),
         UniqueConstraint("account_number", "interval_ends_at"),
+        Index("ix_css_ledger_account_number_kind_id", "account_number", "kind", "id"),
     )
     id: Mapped[int] = mapped_column(Integer, primary_key=True)
-    account_number: Mapped[str] = mapped_column(ForeignKey("css_accounts.number"), index=True)
+    account_number: Mapped[str] = mapped_column(ForeignKey("css_accounts.number"))
     at: Mapped[datetime]
     kind: Mapped[str] = mapped_column(String(16))
     cents: Mapped[int] = mapped_column(BigInteger)
@@ -123,9 +128,20 @@ class LedgerRow(Base):
     carried: Mapped[int] = mapped_column(BigInteger, default=0)
 
 
+class AccountBalanceRow(Base):
+    """The sum of an account's ledger, which the database itself keeps with every entry (`database.keep_sum`)."""
+
+    __tablename__ = "css_balances"
+    account_number: Mapped[str] = mapped_column(ForeignKey("css_accounts.number"), primary_key=True)
+    cents: Mapped[int] = mapped_column(BigInteger)
+
+
+keep_sum(LedgerRow, AccountBalanceRow, key="account_number", value="cents")
+
+
 @append_only
 class PostingRow(Base):
-    """A payment as posted to its account."""
+    """A payment as posted to its account; one for an event is linked to the account of the facility."""
 
     __tablename__ = "css_postings"
     payment_id: Mapped[str] = mapped_column(ForeignKey("css_payments.payment_id"), primary_key=True)
@@ -136,6 +152,8 @@ class PostingRow(Base):
     at_zero: Mapped[int | None]
     posted_at: Mapped[datetime]
     message_id: Mapped[int | None] = mapped_column(BigInteger)
+    booking_id: Mapped[str | None] = mapped_column(String(64), index=True)
+    linked_account: Mapped[str | None] = mapped_column(ForeignKey("css_accounts.number"))
 
 
 @append_only

@@ -1,0 +1,365 @@
+"""A browser at the utility's website, for steps that a person takes there: a representative at a desk, a customer at home.
+
+Headless Chromium through SeleniumLibrary. Every method does what a person does: it opens pages, fills in forms, presses
+buttons, and reads what stands there. Waits are for a page, never for a while; where bench time has to pass, the bench lets it.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from selenium.common.exceptions import StaleElementReferenceException, WebDriverException
+from selenium.webdriver import ChromeOptions
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.support.expected_conditions import staleness_of
+from selenium.webdriver.support.wait import WebDriverWait
+from SeleniumLibrary import SeleniumLibrary
+
+from bench.data import BadInput
+
+_PAGE_S = 20.0
+_FLAGS = (
+    *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-extensions"),
+    *("--disable-default-apps", "--mute-audio", "--hide-scrollbars", "--lang=en-US", "--force-color-profile=srgb"),
+)
+_FIELDS = """
+const found = {}, times = {};
+for (const e of document.querySelectorAll("[data-field]")) {
+  found[e.dataset.field] = e.innerText.trim();
+  const time = e.querySelector("time");
+  if (time) times[e.dataset.field] = time.dateTime;
+}
+return [found, times];
+"""
+_ROWS = """
+return [...document.querySelectorAll(arguments[0] + " tbody tr")].map(
+  row => [...row.children].map(cell => cell.textContent.trim()));
+"""
+
+
+class NoBrowser(Exception):
+    """There is no browser, or no website to open. One line, with the remedy."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a page shows: its fields by their names as people read them, and the moments among them."""
+
+    fields: Mapping[str, str]
+    moments: Mapping[str, datetime]
+
+    def text(self, name: str) -> str | None:
+        """A field's text; None where the page has none, or nothing stands there."""
+        return self.fields.get(name) or None
+
+    def cents(self, name: str) -> int | None:
+        """An amount of dollars as cents."""
+        text = self.text(name)
+        return None if text is None else cents(text)
+
+    def wh(self, name: str) -> float | None:
+        """Kilowatt-hours as watt-hours."""
+        text = self.text(name)
+        return None if text is None else float(text.removesuffix("kWh").strip().replace(",", "")) * 1000
+
+    def moment(self, name: str) -> datetime | None:
+        """A moment, as aware UTC."""
+        return self.moments.get(name)
+
+    def whole(self, name: str) -> int | None:
+        """A whole number."""
+        text = self.text(name)
+        return None if text is None else int(text)
+
+
+def cents(text: str) -> int:
+    """Cents of an amount as a page writes it: `$1,234.50`, `-$3.00`."""
+    found = re.fullmatch(r"(-?)\$(-?)([0-9,]+\.[0-9]{2})", text.replace("−", "-").replace("\xa0", " "))
+    if found is None:
+        raise ValueError(f"{text!r} is no amount of dollars")
+    sign = -1 if found[1] or found[2] else 1
+    return sign * int(Decimal(found[3].replace(",", "")) * 100)
+
+
+class Browsing:
+    """One browser at one website. `save` keeps a picture (PNG) under a name; without it none is taken.
+
+    `bench` lets bench time pass where a page waits for it. NoBrowser where Chromium or its driver is missing.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        *,
+        let_pass: Callable[[float], object] = lambda seconds: None,
+        save: Callable[[str, bytes], object] | None = None,
+    ) -> None:
+        chromium, driver = shutil.which("chromium") or shutil.which("google-chrome"), shutil.which("chromedriver")
+        if chromium is None or driver is None:
+            raise NoBrowser("no Chromium with its driver is here; run: sudo apt-get install chromium chromium-driver")
+        self.address = address
+        self.signed_in = ""
+        self._let_pass = let_pass
+        self._save = save
+        self._pictures = 0
+        self._profile = tempfile.TemporaryDirectory(prefix="twinbench-browser-", ignore_cleanup_errors=True)
+        options = ChromeOptions()
+        options.binary_location = chromium
+        for flag in (*_FLAGS, f"--user-data-dir={self._profile.name}", "--window-size=1100,1400"):
+            options.add_argument(flag)
+        logging.getLogger("selenium").setLevel(logging.WARNING)  # it would tell what is typed into a field
+        self.library = SeleniumLibrary(run_on_failure=None, timeout=f"{_PAGE_S} seconds")
+        try:
+            self.library.create_webdriver("Chrome", options=options, service=Service(driver))
+        except WebDriverException as no:
+            self._profile.cleanup()
+            raise NoBrowser(f"Chromium does not start: {str(no.msg or no).splitlines()[0]}") from None
+
+    def close(self) -> None:
+        """Close the browser and forget what it kept."""
+        self.library.close_all_browsers()
+        self._profile.cleanup()
+
+    # --- pages ---
+
+    @property
+    def driver(self) -> Any:
+        """Selenium's driver of the browser."""
+        return self.library.driver
+
+    @property
+    def path(self) -> str:
+        """The path of the page that is open."""
+        return str(self.driver.current_url).removeprefix(self.address).partition("?")[0]
+
+    def go(self, path: str) -> Shown:
+        """Open a page; what it shows."""
+        self.driver.get(self.address + path)
+        return self.shown()
+
+    def press(self, action: str) -> Shown:
+        """Press what does an action (`data-action`) and wait for the page that follows; what that shows."""
+        return self.follow(f'[data-action="{action}"]')
+
+    def follow(self, css: str) -> Shown:
+        """Click an element that leads to a page and wait for it."""
+        page = self.driver.find_element("css selector", "html")
+        self.library.click_element(f"css:{css}")
+        WebDriverWait(self.driver, _PAGE_S, 0.01).until(staleness_of(page))
+        return self.shown()
+
+    def fill(self, **fields: str) -> None:
+        """Fill in fields of the page's form by their names. Passwords go into no log."""
+        for name, text in fields.items():
+            if name in ("password", "credential"):
+                field = self.driver.find_element("css selector", f'[name="{name}"]')
+                field.clear()
+                field.send_keys(text)
+            else:
+                self.library.input_text(f'css:[name="{name}"]', text)
+
+    def set_moment(self, name: str, at: datetime) -> None:
+        """Give a date and time, as local time of the utility."""
+        field = self.driver.find_element("css selector", f'[name="{name}"]')
+        self.driver.execute_script("arguments[0].value = arguments[1]", field, at.strftime("%Y-%m-%dT%H:%M"))
+
+    def choose(self, name: str, value: str) -> None:
+        """Choose one of several."""
+        self.library.select_radio_button(name, value)
+
+    def shown(self) -> Shown:
+        """What the page shows now."""
+
+        def look(driver: Any) -> Any:
+            try:
+                return driver.execute_script(_FIELDS)
+            except StaleElementReferenceException:
+                return None
+
+        fields, times = WebDriverWait(self.driver, _PAGE_S, 0.01).until(look)
+        return Shown(fields, {name: datetime.fromisoformat(text).astimezone(UTC) for name, text in times.items()})
+
+    def rows(self, field: str) -> list[list[str]]:
+        """The rows of a table of the page, open or folded."""
+        found: list[list[str]] = self.driver.execute_script(_ROWS, f'[data-field="{field}"]')
+        return found
+
+    def picture(self, name: str) -> None:
+        """Keep a picture of the page as it is now."""
+        if self._save is not None:
+            self._pictures += 1
+            self._save(f"{self._pictures:02}-{name}.png", self.driver.get_screenshot_as_png())
+
+    # --- signing in ---
+
+    def sign_in(self, login: str, password: str) -> Shown:
+        """Sign in, unless this login is signed in and its session goes on. BadInput where the website does not let them in."""
+        if self.signed_in == login:
+            page = self.go("/")
+            if self.path != "/sign-in":
+                return page
+        self.driver.delete_all_cookies()
+        self.go("/sign-in")
+        self.fill(login=login, password=password)
+        page = self.press("sign-in")
+        if self.path == "/sign-in":
+            raise BadInput(f"the website does not let {login!r} in: {page.text('message')}")
+        self.signed_in = login
+        return page
+
+    def sign_out(self) -> None:
+        """Sign out."""
+        self.press("sign-out")
+        self.signed_in = ""
+
+    # --- the representative ---
+
+    def find_account(self, number: str) -> Shown:
+        """Search for an account and open it; the account's page."""
+        self.go("/desk")
+        self.fill(q=number)
+        self.press("search")
+        return self.follow(f'[data-account="{number}"]')
+
+    def log_request(self, account: str, name: str, address: str, ends_at: datetime | None = None) -> int:
+        """Log what a customer asks for, `ends_at` as local time; the request's id."""
+        self.go(f"/desk/accounts/{account}/requests")
+        self.fill(name=name, address=address)
+        if ends_at is not None:
+            self.set_moment("ends_at", ends_at)
+        page = self.press("log-request")
+        request_id = page.whole("request_id")
+        if request_id is None:
+            raise BadInput(f"the website does not log the request: {page.text('message')}")
+        return request_id
+
+    def identify(self, request_id: int, credential: str) -> Shown | None:
+        """Hold a proof of identity against what the CSS knows; customer data as shown, None where it is refused."""
+        page = self.go(f"/desk/requests/{request_id}")
+        if not page.text("credentials_confirmed"):
+            self.fill(credential=credential)
+            page = self.press("identify")
+        return page if page.text("credentials_confirmed") else None
+
+    def estimate(self, request_id: int, account: str) -> Shown:
+        """The estimate of a request; its page. `rows("days")` is the history behind it."""
+        return self.go(f"/desk/requests/{request_id}/estimate?account={account}")
+
+    def pay(
+        self, request_id: int, account: str, amount_cents: int, method: str, data: Mapping[str, str], option: str
+    ) -> Shown:
+        """Pay for a request and see how it ends, at most a minute of bench time later; the payment's page.
+
+        Its field `stage` says how far the payment is; `stage()` says it in one word.
+        """
+        self.go(f"/desk/requests/{request_id}/estimate?account={account}&method={method}")
+        self.choose("option", option)
+        return self._pay(amount_cents, data)
+
+    def _pay(self, amount_cents: int, data: Mapping[str, str]) -> Shown:
+        self.fill(amount=f"{amount_cents / 100:.2f}", **{f"data_{name}": text for name, text in data.items()})
+        page = self.press("pay")
+        for seconds in (0.0, *[1.0] * 60):
+            if self.stage() != "in_progress":
+                break
+            self._let_pass(seconds)
+            page = self.go(self.path)
+        return page
+
+    def stage(self) -> str:
+        """How far the payment on the page is: in_progress, refused, posted, confirmed."""
+        return str(self.driver.execute_script('return document.querySelector("[data-stage]")?.dataset.stage || ""'))
+
+    def payment(self, payment_id: str) -> Shown:
+        """The page of a payment at the desk."""
+        return self.go(f"/desk/payments/{payment_id}")
+
+    def acknowledge(self, payment_id: str) -> Shown:
+        """Acknowledge the meter's confirmation of a payment; the page afterwards. Without a confirmation there is no button."""
+        page = self.payment(payment_id)
+        buttons = self.driver.find_elements("css selector", '[data-action="acknowledge"]')
+        return self.press("acknowledge") if buttons else page
+
+    def request_event(
+        self, account: str, name: str, address: str, starts_at: datetime, ends_at: datetime, location: str | None = None
+    ) -> int:
+        """Log that a customer asks for an event, times as local times; the request's id."""
+        self.go(f"/desk/accounts/{account}/requests")
+        self.fill(name=name, address=address)
+        self.driver.execute_script("document.querySelectorAll('details').forEach(d => d.open = true)")
+        self.set_moment("starts_at", starts_at)
+        self.set_moment("ends_at", ends_at)
+        if location is not None:
+            self.fill(location=location)
+        page = self.press("log-request")
+        request_id = page.whole("request_id")
+        if request_id is None:
+            raise BadInput(f"the website does not log the request: {page.text('message')}")
+        return request_id
+
+    def event(self, request_id: int) -> Shown:
+        """Whether the time of a request is free, and what the event will take; its page."""
+        return self.go(f"/desk/requests/{request_id}/event")
+
+    def book(self, request_id: int, outcome: str) -> Shown:
+        """Book the event of a request; the booking's page, or the page that says why not (`message`)."""
+        self.go(f"/desk/requests/{request_id}/event")
+        self.choose("outcome", outcome)
+        return self.press("book")
+
+    def pay_event(self, booking_id: str, amount_cents: int, method: str, data: Mapping[str, str]) -> Shown:
+        """Pay for a booking and see how it ends; the payment's page."""
+        self.go(f"/desk/events/{booking_id}?method={method}")
+        return self._pay(amount_cents, data)
+
+    def end_event(self, booking_id: str) -> Shown:
+        """End or cancel an event; its page."""
+        self.go(f"/desk/events/{booking_id}")
+        return self.press("end")
+
+    def log_outage(self, account: str, name: str, address: str, text: str) -> Shown:
+        """Log that a customer reports no power; the report's page (`report_id`)."""
+        self.go(f"/desk/accounts/{account}/outage")
+        self.fill(name=name, address=address, text=text)
+        return self.press("report")
+
+    def identify_outage(self, report_id: int, credential: str) -> Shown:
+        """Confirm who reports; the report's page, with what was prepaid once they are confirmed."""
+        self.go(f"/desk/outages/{report_id}")
+        self.fill(credential=credential)
+        return self.press("identify")
+
+    def outage(self, report_id: int) -> Shown:
+        """The page of a report: state, what was prepaid, tests (`check_test`, `switch`, `load_side`), orders."""
+        return self.go(f"/desk/outages/{report_id}")
+
+    def act_on_outage(self, report_id: int, action: str) -> Shown:
+        """`test`, `activate`, `still-no-power` or `restored`; the page that follows."""
+        self.go(f"/desk/outages/{report_id}")
+        return self.press(action)
+
+    def order_of(self, report_id: int, kind: str) -> Shown:
+        """The `field` or `trouble` order of a report; its page."""
+        self.go(f"/desk/outages/{report_id}")
+        return self.follow(f'[data-order="{kind}"]')
+
+    # --- the customer ---
+
+    def read_account(self, account: str) -> Shown:
+        """The page of an account, for its customer. `rows("days")` and `rows("intervals")` are the usage."""
+        return self.go(f"/accounts/{account}")
+
+    def report_outage(self, account: str, text: str) -> Shown:
+        """The customer reports no power; the page with the reports and their progress."""
+        self.go(f"/accounts/{account}/outage")
+        self.fill(text=text)
+        return self.press("report")

@@ -1,0 +1,60 @@
+"""Prepaid or regular: since when which, and the change between the two at the end of an interval (C3-FR-27, D11).
+
+An interval is billed the way that holds at its start, so a change takes hold with the next one: none belongs to both ways,
+and none to neither.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from drivers.roles import Billing, Interval
+from twins.utility.css.billing_tables import BillingModeRow
+from twins.utility.css.tables import AccountRow
+
+
+@dataclass(frozen=True)
+class Mode:
+    """Intervals that start at `since` or later are billed that way, until the next mode's."""
+
+    since: datetime
+    billing: Billing
+
+
+def modes(session: Session, account_number: str) -> tuple[Mode, ...]:
+    """How an account has been billed, oldest first."""
+    rows = session.scalars(
+        select(BillingModeRow).where(BillingModeRow.account_number == account_number).order_by(BillingModeRow.id)
+    )
+    return tuple(Mode(r.since, Billing(r.billing)) for r in rows)
+
+
+def begin(session: Session, account: AccountRow, billing: Billing, since: datetime) -> None:
+    """Have an account billed that way from the next interval on; part of the transaction that gives rise to it.
+
+    What is that way already stays as it is.
+    """
+    known = modes(session, account.number)
+    if known and known[-1].billing is billing:
+        return
+    account.billing = billing.value
+    if billing is Billing.PREPAID:
+        account.prepaid_since = since
+    session.add(BillingModeRow(account_number=account.number, since=since, billing=billing.value))
+    session.flush()
+
+
+def billed(intervals: Iterable[Interval], how: Sequence[Mode], billing: Billing) -> list[Interval]:
+    """Those of the intervals that are billed that way. What lies before the first mode is billed in no way."""
+    found = []
+    for interval in intervals:
+        start = interval.ends_at - interval.length
+        holding = next((mode for mode in reversed(how) if mode.since <= start), None)
+        if holding is not None and holding.billing is billing:
+            found.append(interval)
+    return found
