@@ -251,6 +251,24 @@ def test_a_prepaid_account_gets_a_statement_and_nothing_is_due() -> None:
     office(body, start, account=account, time_zone="UTC", css={"scrypt_cost": 4, "refresh_period_s": 1e8})
 
 
+def test_a_conversion_that_was_foreseen_can_be_overtaken() -> None:
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+
+    async def body(here: Office) -> None:
+        with Session(here.engine) as session, session.begin():
+            assert billing_modes.foresee(session, ACCOUNT, Billing.PREPAID, start + 10 * HOUR)
+        await here.until(start + 5 * HOUR)
+        here.mdms.store_intervals(METER, hours(start, 5))
+        assert here.charged() == set()
+        here.convert(Billing.REGULAR)
+        with Session(here.engine) as session, session.begin():
+            assert billing_modes.foresee(session, ACCOUNT, Billing.PREPAID, start + 20 * HOUR)
+        here.mdms.store_intervals(METER, hours(start, 24))
+        assert here.charged() == {start + k * HOUR for k in range(21, 25)}
+
+    office(body, start, time_zone="UTC")
+
+
 def test_a_database_without_modes_is_taken_over(town: Towns) -> None:
     here = town()
     assert [m.billing for m in here.ask(here.utility.css.conversions.modes, ACCOUNT)] == [Billing.PREPAID]
