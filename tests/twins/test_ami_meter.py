@@ -889,6 +889,21 @@ def woken(h: Home) -> Switch:
     return h.meter.service().switch
 
 
+def examined_while_off(h: Home) -> tuple[bool, float]:
+    h.loop.call(h.meter.disconnect)
+    h.send(MessageCode.TEST, 1)
+    h.after(5)
+    result = h.meter.test_result()
+    assert result is not None
+    return result.energised, result.load_side_voltage_v
+
+
+def examined(h: Home) -> Home:
+    h.send(MessageCode.TEST, 1)
+    h.after(30)
+    return h
+
+
 TELLTALES: dict[str, tuple[Callable[[Home], object], object, object]] = {
     # defect: what to look at, what a healthy meter shows, what the defective one shows
     "leaves_service_off": (lambda h: prepaid(h).meter.service().energised, True, False),
@@ -922,6 +937,9 @@ TELLTALES: dict[str, tuple[Callable[[Home], object], object, object]] = {
     "sleeps_through_events": (woken, Switch.CLOSED, Switch.OPEN),
     "executes_late": (commanded, (Switch.OPEN, Switch.CLOSED), (Switch.CLOSED, Switch.OPEN)),
     "takes_credit_locally": (credited, 0, 700),
+    "tests_line_side": (examined_while_off, (False, 0.0), (True, 240.0)),
+    "tests_not_logged": (lambda h: len(examined(h).events(EventCode.MESSAGE_RECEIVED)), 1, 0),
+    "tests_late": (lambda h: examined(h).meter.test_result() is not None, True, False),
 }
 
 

@@ -20,7 +20,7 @@ from twins.utility.css.tables import AccountRow
 
 @dataclass(frozen=True)
 class Mode:
-    """Intervals that start at `since` or later are billed that way, until the next mode's."""
+    """Intervals that start at `since` or later are billed that way, as far as no later mode says otherwise."""
 
     since: datetime
     billing: Billing
@@ -39,14 +39,20 @@ def begin(session: Session, account: AccountRow, billing: Billing, since: dateti
 
     What is that way already stays as it is.
     """
-    known = modes(session, account.number)
-    if known and known[-1].billing is billing:
-        return
     account.billing = billing.value
-    if billing is Billing.PREPAID:
+    if foresee(session, account.number, billing, since) and billing is Billing.PREPAID:
         account.prepaid_since = since
-    session.add(BillingModeRow(account_number=account.number, since=since, billing=billing.value))
+
+
+def foresee(session: Session, account_number: str, billing: Billing, since: datetime) -> bool:
+    """Have intervals that start at `since` or later billed that way, whatever was foreseen for them before; `since` may be
+    to come. Returns whether anything changes."""
+    known = modes(session, account_number)
+    if known and known[-1].billing is billing:
+        return False
+    session.add(BillingModeRow(account_number=account_number, since=since, billing=billing.value))
     session.flush()
+    return True
 
 
 def billed(intervals: Iterable[Interval], how: Sequence[Mode], billing: Billing) -> list[Interval]:

@@ -199,7 +199,6 @@ class Paying(Part):
         """Post a payment: the payment, its ledger entry, the option and the commands in one transaction."""
         now = self._clock.now()
         option = at_zero or AtZero(account.at_zero)
-        converts = Billing(account.billing) is Billing.REGULAR
         commanded = "never_commands" not in self._defects
         noted = None if "posting_without_option" in self._defects else option.value
         message_id = self._adcs.new_message_id() if commanded else None
@@ -211,8 +210,7 @@ class Paying(Part):
             entry = ledger.credit(session, account.number, now, Entry.PAYMENT, amount_cents, payment_id)
             held = session.get_one(AccountRow, account.number)
             held.at_zero = option.value
-            if converts:
-                billing_modes.begin(session, held, Billing.PREPAID, now)
+            billing_modes.begin(session, held, Billing.PREPAID, now)
             session.add(
                 PostingRow(
                     payment_id=payment_id,

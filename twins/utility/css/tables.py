@@ -45,7 +45,7 @@ class AccountRow(Base):
 
 @append_only
 class RequestRow(Base):
-    """A customer's request to prepay, as logged. The credential itself is never kept."""
+    """A customer's request to prepay, or report of no power, as logged. The credential itself is never kept."""
 
     __tablename__ = "css_requests"
     id: Mapped[int] = mapped_column(Integer, primary_key=True)
