@@ -91,6 +91,10 @@ class Prepaying:
         """A value that the meter's supplier gives for the tests."""
         return self.bench.pics()["Meter"].value(name)
 
+    def stated(self, name: str) -> Any:
+        """A value that the utility states of its own systems for the tests."""
+        return self.bench.pics()["CSS"].value(name)
+
     def ask(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Ask a system of the utility something, between two steps of the clock."""
         return self.bench.call(fn, *args, **kwargs)

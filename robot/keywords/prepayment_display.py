@@ -15,6 +15,7 @@ from bench.prepaying import Prepaying
 from drivers.roles import DisplayCode, DisplayedBalance, MessageCode
 
 RELAY_PRESS_S = 0.5
+_STEP = timedelta(seconds=1)
 
 
 @library(scope="TEST")
@@ -83,11 +84,11 @@ class prepayment_display:  # noqa: N801 - Robot finds a library's class by the f
         if statement is None:
             self._judge.check(id_, f"{what}: there is a statement to show", system="Display", claim=None, expected=True)
             return
+        resolution_wh = int(case.pixit("display_device_resolution_wh"))
         minutes = timedelta(minutes=int(statement.time_left.total_seconds()) // 60)
         expected = {
             "balance_cents": statement.balance_cents,
-            # The display's text carries whole kilowatt-hours.
-            "credit_wh": round(statement.credit_wh / 1000) * 1000,
+            "credit_wh": round(statement.credit_wh / resolution_wh) * resolution_wh,
             "time_left": minutes,
         }
         for name, value in expected.items():
@@ -98,7 +99,7 @@ class prepayment_display:  # noqa: N801 - Robot finds a library's class by the f
                 claim=getattr(shown, name, None),
                 predict=self._predict(getattr(should, name, None)),
                 expected=value,
-                tolerance=1000 if name == "credit_wh" else None,
+                tolerance=resolution_wh if name == "credit_wh" else None,
             )
 
     @keyword
@@ -132,7 +133,7 @@ class prepayment_display:  # noqa: N801 - Robot finds a library's class by the f
             system="Display",
             claim=self._display.price_millicents_per_kwh(),
             predict=self._predict(self._model.price_millicents_per_kwh()),
-            expected=case.bench.config.utility.tariff.price_millicents_per_kwh,
+            expected=int(case.stated("price_millicents_per_kwh")),
         )
         self._judge.settle()
 
@@ -150,19 +151,19 @@ class prepayment_display:  # noqa: N801 - Robot finds a library's class by the f
         self._judge.settle()
 
     @keyword
-    def display_device_shows_a_text_within(self, text: str, within: timedelta) -> None:
-        """C3-NFR-01: from the meter's processing of a utility message to the display."""
+    def display_device_shows_a_text_within(self, text: str, limit: str) -> None:
+        """C3-NFR-01: from the meter's processing of a utility message to the display; `limit` is the requirement's, by name."""
         case = self._case
         self._check_passed(
             "a text of the utility",
             case.submit(MessageCode.TEXT, text=text),
             lambda: getattr(self._display.message(), "text", None) == text,
-            within,
+            limit,
         )
 
     @keyword
-    def display_device_shows_a_refresh_within(self, cents: int, within: timedelta) -> None:
-        """C3-NFR-01: from the meter's processing of a balance to the display."""
+    def display_device_shows_a_refresh_within(self, cents: int, limit: str) -> None:
+        """C3-NFR-01: from the meter's processing of a balance to the display; `limit` is the requirement's, by name."""
         case = self._case
         left = timedelta(hours=30)
         zero_at = case.bench.now + left
@@ -176,28 +177,29 @@ class prepayment_display:  # noqa: N801 - Robot finds a library's class by the f
             "a balance",
             case.submit(MessageCode.BALANCE, **fields),
             lambda: getattr(self._display.balance(), "balance_cents", None) == cents,
-            within,
+            limit,
         )
 
     @keyword
-    def display_device_shows_usage_when_recorded(self, within: timedelta) -> None:
+    def display_device_shows_usage_when_recorded(self) -> None:
         """C3-NFR-01: the register on the display follows the interval that the meter has recorded."""
         case = self._case
+        within = timedelta(seconds=self._judge.limit("C3-NFR-01", "at once").tolerance or 0)
         # What the display asks for by itself, at the quarter hours as it happens, would hide a meter that passes nothing on.
         self._display.set_schedule("summation", 900, False)
         ahead = case.ahead_by()
         since = case.bench.now + ahead
         recorded: list[Any] = []
         while not recorded and case.bench.now + ahead - since < 3 * case.interval:
-            case.bench.advance(1.0)
+            case.bench.advance(_STEP.total_seconds())
             recorded = [i for i in case.meter.intervals(since) if i.ends_at > since]
         deadline = (recorded[0].ends_at - ahead if recorded else case.bench.now) + within
         # What it shows by the deadline counts; reading a second later cannot make it earlier.
         case.bench.advance(max(0.0, (deadline - case.bench.now).total_seconds()))
         self._display.set_schedule("summation", 900, True)
         reading = case.meter.reading()
-        # Since the interval ended, the register has moved on by what the load took; the display shows whole watt-hours.
-        moved_wh = reading.power_w * (within.total_seconds() + 1.0) / 3600
+        # Since the interval ended, the register has moved on by what the load took.
+        moved_wh = reading.power_w * (within + _STEP).total_seconds() / 3600
         self._judge.check(
             "C3-NFR-01",
             "usage is passed on when it is recorded",
@@ -205,13 +207,13 @@ class prepayment_display:  # noqa: N801 - Robot finds a library's class by the f
             claim=self._display.delivered_wh(),
             predict=self._predict(self._model.delivered_wh()),
             expected=reading.delivered_wh,
-            tolerance=moved_wh + 1.0,
+            tolerance=moved_wh + float(case.pixit("display_device_usage_resolution_wh")),
             unit="Wh",
         )
         self._judge.settle()
 
-    def _check_passed(self, what: str, message_id: int, shown: Any, within: timedelta) -> None:
-        """The display shows something within a time of the meter's having processed it, asked ten times a second."""
+    def _check_passed(self, what: str, message_id: int, shown: Any, limit: str) -> None:
+        """The display shows something within a limit of the meter's having processed it, asked ten times a second."""
         case = self._case
         asked = case.bench.now
         while not (seen := bool(shown())) and case.bench.now - asked < timedelta(minutes=20):
@@ -227,8 +229,7 @@ class prepayment_display:  # noqa: N801 - Robot finds a library's class by the f
             f"{what} is passed on",
             system="Meter",
             claim=late,
-            expected=0.0,
-            tolerance=within.total_seconds(),
+            limit=limit,
             unit="s",
         )
         self._judge.settle()

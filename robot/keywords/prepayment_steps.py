@@ -84,20 +84,19 @@ class prepayment_steps:  # noqa: N801 - Robot finds a library's class by the fil
         """C3-S1.03: from the history that the MDMS holds (C3-MSG-05)."""
         case = self._case
         estimate = case.ask(case.css.estimate, case.request_id, case.account.number)
-        utility = case.bench.config.utility
-        since = case.bench.now - timedelta(days=utility.css.history_days)
+        since = case.bench.now - timedelta(days=int(case.stated("estimate_history_days")))
         past = [p.value for p in case.ask(case.mdms.intervals, case.meter_id, since)]
         power_w = sum(i.energy_wh for i in past) / (sum((i.length for i in past), timedelta()) / timedelta(hours=1))
         hours = (estimate.ends_at - estimate.starts_at) / timedelta(hours=1)
-        cents = power_w * hours / 1000 * utility.tariff.price_millicents_per_kwh / 1000
-        # An estimate may weigh the hours and days it covers; one that ignores the history is further away than that.
+        cents = power_w * hours / 1000 * int(case.stated("price_millicents_per_kwh")) / 1000
+        share = float(case.stated("estimate_within_percent")) / 100
         self._judge.check(
             "C3-S1.03",
             "the estimate follows from the history",
             system="CSS",
             claim=float(estimate.cost_cents),
             expected=round(cents, 2),
-            tolerance=round(0.05 * cents, 2),
+            tolerance=round(share * cents, 2),
             unit="cent",
         )
         self._judge.fields(
