@@ -92,6 +92,8 @@ class Session:
     record: Record
     seed: int
     defects: tuple[str, ...]
+    cases: dict[Any, Any] = field(default_factory=dict)
+    """What the libraries of a test share, by test."""
 
     def seeded(self, system: str) -> tuple[str, ...]:
         """Those of the run's seeded defects that a system has."""

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from functools import cached_property
 from typing import Any
 
 from robot.api.deco import keyword, library
 
-from bench.certify import session
-from bench.judge.judge import Judge
 from bench.judge.witness import Witness
-from bench.prepaying import Prepaying
+from bench.keywords import PrepaymentKeywords
 from drivers.roles import DisplayCode, DisplayedBalance, MessageCode
 
 RELAY_PRESS_S = 0.5
@@ -19,26 +16,17 @@ _STEP = timedelta(seconds=1)
 
 
 @library(scope="TEST")
-class prepayment_display:  # noqa: N801 - Robot finds a library's class by the file's name
+class prepayment_display(PrepaymentKeywords):  # noqa: N801 - Robot finds a library's class by the file's name
     """The display device beside the meter. `meter`, `display` and `relay` name devices of the bench file; the relay's
     `button_channel` presses the button that switches the meter's own display."""
 
     def __init__(
         self, meter: str = "meter", display: str = "display", relay: str = "relay", button_channel: int = 4
     ) -> None:
-        self._meter = meter
+        super().__init__(meter)
         self._name = display
         self._relay = relay
         self._channel = button_channel
-
-    @cached_property
-    def _case(self) -> Prepaying:
-        # Asked for when a keyword runs: the documentation of the keywords is made without a run.
-        return Prepaying(session().bench, self._meter)
-
-    @cached_property
-    def _judge(self) -> Judge:
-        return session().judge
 
     @property
     def _display(self) -> Any:

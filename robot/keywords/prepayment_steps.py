@@ -4,37 +4,25 @@ from __future__ import annotations
 
 from contextlib import suppress
 from datetime import timedelta
-from functools import cached_property
 from typing import Any
 
 from robot.api.deco import keyword, library
 
-from bench.certify import session
-from bench.judge.judge import Judge
 from bench.judge.witness import Witness
-from bench.prepaying import Prepaying
+from bench.keywords import PrepaymentKeywords
 from drivers.roles import AtZero, DisplayCode, EventCode, MessageCode, ReceiptStatus, Switch
 from twins.utility.errors import NotAccepted
 from twins.utility.payments import PaymentMethod
 
 
 @library(scope="TEST")
-class prepayment_steps:  # noqa: N801 - Robot finds a library's class by the file's name
+class prepayment_steps(PrepaymentKeywords):  # noqa: N801 - Robot finds a library's class by the file's name
     """The steps of scenario 1. `meter` names the meter under test in the bench file."""
 
     def __init__(self, meter: str = "meter") -> None:
-        self._meter = meter
+        super().__init__(meter)
         self._cents = 0
         self._method = PaymentMethod.CARD
-
-    @cached_property
-    def _case(self) -> Prepaying:
-        # Asked for when a keyword runs: the documentation of the keywords is made without a run.
-        return Prepaying(session().bench, self._meter)
-
-    @cached_property
-    def _judge(self) -> Judge:
-        return session().judge
 
     @keyword
     def customer_asks_to_prepay_by_phone(self) -> None:

@@ -1,6 +1,8 @@
 *** Settings ***
 Documentation       C3: what scenario 1 asks of the customer's display device.
-Library             ../../keywords/prepayment_requirements.py
+Library             ../../keywords/prepayment_meter.py
+Library             ../../keywords/prepayment_head_end.py
+Library             ../../keywords/prepayment_customer_service.py
 Library             ../../keywords/prepayment_display.py
 Test Setup          A Site With A Joined Display
 Test Teardown       The Meters Own Display Is Switched    on
