@@ -129,6 +129,11 @@ class Bench:
         """
         try:
             self._up(mirror)
+        except BenchError as no:
+            self.down(log=False)
+            if self.troubles:  # one device that is dead is one line, of both what it kept from and what it may still do
+                raise BenchError("; ".join([str(no), *self.troubles])) from no
+            raise
         except BaseException:
             self.down()
             raise
@@ -399,8 +404,9 @@ class Bench:
             {"at": at, "device": device, "field": field, "measured": measured, "modelled": modelled, "limit": limit}
         )
 
-    def down(self) -> None:
-        """Take the bench down: outputs safe first. Each step is tried whatever became of the others.
+    def down(self, *, log: bool = True) -> None:
+        """Take the bench down: outputs safe first. Each step is tried whatever became of the others, and what went wrong
+        stands in `troubles`, and in the log unless somebody else tells of it.
 
         What interrupts it (Ctrl-C once more) comes out when all is down.
         """
@@ -414,7 +420,8 @@ class Bench:
                     step()
                 except Exception as no:  # noqa: BLE001 - the rest has to come down too
                     self.troubles.append(f"taking the bench down: {what}: {no}")
-                    _log.error("%s", self.troubles[-1])
+                    if log:
+                        _log.error("%s", self.troubles[-1])
                 except BaseException as no:  # noqa: BLE001 - once more: a step cut short may have left outputs on
                     interrupted = no
                     continue

@@ -1,5 +1,5 @@
 """Runs the seeded defects against the suites: each must make the test of every requirement it breaks FAIL, and the same
-tests must PASS without it."""
+tests must PASS without it. The scenarios that what is broken belongs to are run beside them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from bench.data import BadInput
+from bench.judge import requirements, trace
+from bench.judge.requirements import Catalogue
 from twins import defects as seeded
 from twins.defects import Defect
 
@@ -32,7 +34,12 @@ TIMEOUT_S = 600.0
 @dataclass(frozen=True)
 class Outcome:
     """What became of one defect: `caught_by` names the tests that failed for the ids it breaks, `verdicts` says what each of
-    those ids came to, `falls` (with `matrix`) which others fell too, `why` why it escaped."""
+    those ids came to, `why` why it escaped.
+
+    `scenarios` are those that were run because what is broken belongs to them, and `falls` those of them whose tests fell. A
+    scenario that never does the thing that is broken cannot fall, and nothing escapes for that. With `matrix`, `falls` are
+    all other ids that fell.
+    """
 
     name: str
     breaks: tuple[str, ...]
@@ -41,6 +48,7 @@ class Outcome:
     verdicts: Mapping[str, str]
     falls: tuple[str, ...] = ()
     why: str = ""
+    scenarios: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """As `defects --json` prints it."""
@@ -58,7 +66,30 @@ class Outcome:
             if self.escaped
             else f"caught  {self.name} by {', '.join(self.caught_by)}"
         )
-        return text + (f"; falls too: {', '.join(self.falls)}" if self.falls else "")
+        return text + (f"; {self.around}" if self.around else "")
+
+    @property
+    def around(self) -> str:
+        """What else fell, and which scenarios did not; empty where nothing was asked."""
+        stands = ", ".join(one for one in self.scenarios if one not in self.falls)
+        said = [f"falls too: {', '.join(self.falls)}"] if self.falls else []
+        return "; ".join([*said, f"does not show in {stands}"] if stands else said)
+
+
+def scenarios_of(
+    ids: Sequence[str], catalogue: Catalogue, tests: Mapping[str, Sequence[str]], inside: Collection[str]
+) -> dict[str, frozenset[str]]:
+    """The scenarios that ids belong to, each with the names of its tests: a step's own, and of what else is required those in
+    which it is. Scenarios without a step that is in and has a test are left out. `tests` names the tests of each id."""
+    found: dict[str, frozenset[str]] = {}
+    for requirement in (catalogue[id_] for id_ in ids):
+        steps = (requirement.id, *requirement.steps, *requirement.at)
+        for name in dict.fromkeys([*(catalogue[step].scenario for step in steps), *requirement.scenarios]):
+            if name is not None:
+                of_steps = {t for step in catalogue.expand(name) if step in inside for t in tests.get(step, ())}
+                if of_steps:
+                    found[name] = frozenset(of_steps)
+    return found
 
 
 def run_defects(
@@ -72,7 +103,11 @@ def run_defects(
     runs: Path | None = None,
 ) -> list[Outcome]:
     """Run each defect (all of the catalogue by default) in a process of its own, `jobs` at a time; outcomes in the order
-    asked for. `matrix` runs each against everything. Records go to `runs`, and are thrown away where that is None."""
+    asked for.
+
+    Each runs against the tests of what it breaks and of the scenarios around; `matrix` runs it against everything. Records
+    go to `runs`, and are thrown away where that is None.
+    """
     wanted = [_find(name) for name in names] if names else list(seeded.CATALOGUE.values())
     if not bench_file.is_file():
         raise BadInput(f"{bench_file}: no such bench file")
@@ -98,12 +133,28 @@ class _Campaign:
         self._seed = seed
         self._matrix = matrix
         self._where = where
+        self._scenarios = self._around()
         self._running: set[subprocess.Popen[str]] = set()
         self._lock = threading.Lock()
         self._stopped = False
 
+    def _around(self) -> dict[str, dict[str, frozenset[str]]]:
+        """For each defect the scenarios that what it breaks belongs to, with their tests; none where everything is run."""
+        if self._matrix:
+            return {defect.name: {} for defect in self._wanted}
+        catalogue = requirements.load()
+        inside, _ = trace.scope(catalogue)
+        tests, _ = trace.deciding_tests(catalogue)
+        return {defect.name: scenarios_of(defect.breaks, catalogue, tests, inside) for defect in self._wanted}
+
+    def _ids(self, defect: Defect) -> tuple[str, ...]:
+        return tuple(dict.fromkeys([*defect.breaks, *self._scenarios[defect.name]]))
+
+    def _outcome(self, defect: Defect, run: dict[str, Any] | str, healthy: dict[str, Any] | str) -> Outcome:
+        return outcome(defect, run, healthy, matrix=self._matrix, scenarios=self._scenarios[defect.name])
+
     def run(self, jobs: int, console: Console) -> list[Outcome]:
-        broken = tuple(dict.fromkeys(id_ for defect in self._wanted for id_ in defect.breaks))
+        broken = tuple(dict.fromkeys(id_ for defect in self._wanted for id_ in self._ids(defect)))
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
         found: dict[str, dict[str, Any] | str] = {}
@@ -112,21 +163,23 @@ class _Campaign:
             with bar:
                 task = bar.add_task("defects", total=len(self._wanted) + 1)
                 healthy = pool.submit(self._certify, None, broken)
-                waiting = {pool.submit(self._certify, defect.name, defect.breaks): defect for defect in self._wanted}
+                waiting = {
+                    pool.submit(self._certify, defect.name, self._ids(defect)): defect for defect in self._wanted
+                }
                 healthy.result()
                 bar.advance(task)
                 for done in as_completed(waiting):
                     defect = waiting[done]
                     found[defect.name] = done.result()
                     bar.advance(task)
-                    line = outcome(defect, found[defect.name], healthy.result(), self._matrix).line()
+                    line = self._outcome(defect, found[defect.name], healthy.result()).line()
                     bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
         except BaseException:
             self._stop()
             raise
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
-        return [outcome(defect, found[defect.name], healthy.result(), self._matrix) for defect in self._wanted]
+        return [self._outcome(defect, found[defect.name], healthy.result()) for defect in self._wanted]
 
     def _certify(self, defect: str | None, ids: Sequence[str]) -> dict[str, Any] | str:
         """One run; what `certify --json` printed, or one line on why there is nothing of the kind."""
@@ -175,9 +228,17 @@ class _Campaign:
                 _kill(process)
 
 
-def outcome(defect: Defect, run: dict[str, Any] | str, healthy: dict[str, Any] | str, matrix: bool = False) -> Outcome:
+def outcome(
+    defect: Defect,
+    run: dict[str, Any] | str,
+    healthy: dict[str, Any] | str,
+    *,
+    matrix: bool = False,
+    scenarios: Mapping[str, Collection[str]] | None = None,
+) -> Outcome:
     """What became of a defect: `run` and `healthy` are what `certify --json` printed with and without it, or one line on why
-    there is nothing."""
+    there is nothing. `scenarios` are those that were run beside what it breaks, with the names of their tests."""
+    scenarios = scenarios or {}
     fell, well = _requirements(run), _requirements(healthy)
     verdicts = {id_: str(fell.get(id_, {}).get("verdict", "not judged")) for id_ in defect.breaks}
     tests = {
@@ -198,14 +259,15 @@ def outcome(defect: Defect, run: dict[str, Any] | str, healthy: dict[str, Any] |
         why = f"the healthy twin does not pass either: {said}"
     elif escaped := [id_ for id_, verdict in verdicts.items() if verdict != "FAIL"]:
         why = ", ".join(f"{id_} is {verdicts[id_]}" for id_ in escaped)
-    falls: tuple[str, ...] = ()
+    worse = _failed(run) - _failed(healthy)
+    falls = tuple(name for name, of_scenario in scenarios.items() if worse & set(of_scenario))
     if matrix:
         falls = tuple(
             id_
             for id_, row in fell.items()
             if id_ not in defect.breaks and row["verdict"] != well.get(id_, {}).get("verdict", row["verdict"])
         )
-    return Outcome(defect.name, defect.breaks, tuple(sorted(tests)), bool(why), verdicts, falls, why)
+    return Outcome(defect.name, defect.breaks, tuple(sorted(tests)), bool(why), verdicts, falls, why, tuple(scenarios))
 
 
 def _kill(process: subprocess.Popen[str]) -> None:
@@ -220,14 +282,19 @@ def _requirements(run: dict[str, Any] | str) -> dict[str, Any]:
     return {} if isinstance(run, str) else {row["id"]: row for row in run.get("requirements", [])}
 
 
+def _failed(run: dict[str, Any] | str) -> set[str]:
+    """Names of the tests in which a check was not passed."""
+    checks = (check for row in _requirements(run).values() for check in row.get("checks", ()))
+    return {check["test"] for check in checks if check["verdict"] not in ("PASS", "NOT_APPLICABLE")}
+
+
 def table(outcomes: Sequence[Outcome]) -> Table:
     """The outcomes for a terminal."""
     found = Table()
-    for heading in ("defect", "breaks", "caught by", "outcome"):
+    for heading in ("defect", "breaks", "caught by", "outcome", "around it"):
         found.add_column(heading, overflow="fold")
     for outcome in outcomes:
         said = f"ESCAPED: {outcome.why}" if outcome.escaped else "caught"
-        said += f" (falls too: {', '.join(outcome.falls)})" if outcome.falls else ""
-        cells = (outcome.name, ", ".join(outcome.breaks), ", ".join(outcome.caught_by), said)
+        cells = (outcome.name, ", ".join(outcome.breaks), ", ".join(outcome.caught_by), said, outcome.around)
         found.add_row(*cells, style="red" if outcome.escaped else "green")
     return found

@@ -20,6 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 
 from bench.data import BadInput, read
+from bench.evidence.mask import masked, masked_text
 from bench.evidence.record import Record, RecordLost, versions
 from bench.judge import pics as declarations
 from bench.judge import requirements
@@ -95,6 +96,8 @@ class Session:
     record: Record
     seed: int
     defects: tuple[str, ...]
+    cases: dict[Any, Any] = field(default_factory=dict)
+    """What the libraries of a test share, by test."""
     ending: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
     """What has to be closed when the run is over, however it ends."""
 
@@ -351,13 +354,13 @@ def certify(
     standing: RunningBench | None = None
     with record, _Shown(console) as shown:
         try:
-            record.copy(bench_file, "bench.yaml")
+            record.write("bench.yaml", masked_text(bench_file.read_text(encoding="utf-8")))
             with (open_bench or opened)(bench_file, seed=seed, defects=tuple(defects), record=record) as bench:
                 standing = bench
                 record.follow(lambda: bench.now)
                 judge.follow(lambda: bench.now)
                 result.shortened = bench.shortened()
-                record.write("bench.resolved.yaml", yaml.safe_dump(bench.resolved(), sort_keys=False))
+                record.write("bench.resolved.yaml", yaml.safe_dump(masked(bench.resolved()), sort_keys=False))
                 record.write_json("devices.json", {"devices": bench.describe(), "versions": versions()})
                 listener = Listener(judge, shown)
                 with in_session(Session(bench, judge, record, seed, tuple(defects))):

@@ -132,7 +132,9 @@ def defects(
     as_json: Json = False,
 ) -> None:
     """Run the seeded defects and show which test caught each. Exit: 0, 1 if one escaped."""
-    from bench.campaign import run_defects
+    from rich.console import Console
+
+    from bench.campaign import run_defects, table
     from twins import defects as seeded
 
     chosen = [seeded.find(name) for name in names] if names else list(seeded.CATALOGUE.values())
@@ -149,6 +151,9 @@ def defects(
     if as_json:
         _print_json([outcome.as_json() for outcome in outcomes])
     else:
+        console = Console()
+        if console.is_terminal:
+            console.print(table(outcomes))
         escaped = [outcome.name for outcome in outcomes if outcome.escaped]
         print(
             f"{len(outcomes) - len(escaped)} of {len(outcomes)} caught"

@@ -11,6 +11,8 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 import yaml
 from pydantic import BaseModel, Tag, ValidationError
 
+from bench.evidence.mask import is_secret, masked
+
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -112,7 +114,7 @@ def checked(path: Path, node: yaml.Node | None, data: Any, model: type[M], where
             raise at(path, node, [*where, *_in_file(model, best["loc"])], f"unknown key; {hint}") from None
         first = errors[0]
         place = [*where, *_in_file(model, first["loc"])]
-        given = "" if first["type"] == "missing" else f", not {first['input']!r}"
+        given = "" if first["type"] == "missing" else f", not {masked(first['input'], any(map(is_secret, place)))!r}"
         what = first["msg"][0].lower() + first["msg"][1:]
         raise at(path, node, place, (what + given)[:300]) from None
 

@@ -19,6 +19,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
 from bench.data import BadInput, at, checked, nearest, read
+from bench.evidence.mask import is_secret, masked
 from bench.judge import pics
 from bench.safety import SafetyConfig, controlled_sources
 from drivers import roles
@@ -497,7 +498,7 @@ def _check_value(path: Path, node: yaml.Node | None, here: list[str | int], fiel
             if isinstance(no, TypeError) and field.type
             else f"another value ({no.args[0]})"
         )
-        raise at(path, node, here, f"needs {kind}, not {value!r}"[:300]) from None
+        raise at(path, node, here, f"needs {kind}, not {masked(value, is_secret(field.name))!r}"[:300]) from None
 
 
 def _check_bindings(

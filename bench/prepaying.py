@@ -34,6 +34,11 @@ class Prepaying:
         self.payment_id = ""
         self.posting: Any = None
         self.option = AtZero.DISCONNECT
+        self.asked: list[int] = []
+        """Ids of the messages that a test has asked the head-end for by itself."""
+        self.posted_at: datetime | None = None
+        self.energised_at: datetime | None = None
+        """When the latest payment was posted, and when an instrument saw current flow after it."""
 
     # --- who there is --------------------------------------------------------------------------------------------------
 
@@ -90,6 +95,10 @@ class Prepaying:
     def pixit(self, name: str) -> Any:
         """A value that the meter's supplier gives for the tests."""
         return self.bench.pics()["Meter"].value(name)
+
+    def stated(self, name: str) -> Any:
+        """A value that the utility states of its own systems for the tests."""
+        return self.bench.pics()["CSS"].value(name)
 
     def ask(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Ask a system of the utility something, between two steps of the clock."""
@@ -151,6 +160,17 @@ class Prepaying:
         message_id = self.submit(code, **fields)
         self.until_receipt(message_id, 120)
         return message_id
+
+    def event(self) -> dict[str, Any]:
+        """Fields of a prepayment event of two hours, two days from now or after the last one that the meter has."""
+        start: datetime = max([self.bench.now + timedelta(days=2), *(e.ends_at for e in self.meter.schedule())])
+        return {
+            "event_id": int(start.timestamp()) % 2**16 + 1,
+            "starts_at": start,
+            "ends_at": start + timedelta(hours=2),
+            "credit_wh": 10_000,
+            "at_zero": AtZero.DISCONNECT,
+        }
 
     # --- waiting -----------------------------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import logging
 import sys
 from pathlib import Path
 
@@ -34,6 +35,9 @@ def main(topics: list[str]) -> int:
     if unknown:
         print(f"no benchmark {', '.join(unknown)}; there are {', '.join(TOPICS)}", file=sys.stderr)
         return 4
+    # What the mirror and its library remark on while they are driven to their limits is no figure.
+    for name in ("asyncua", "twins.mirror"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     console = Console()
     figures: list[Figure] = []
     for topic in topics or TOPICS:

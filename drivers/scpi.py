@@ -40,6 +40,8 @@ class ScpiDriver(DeviceDriver):
     """How the answer to `*IDN?` begins, in lower case."""
     model: ClassVar[str]
     """What stands second in the answer to `*IDN?`."""
+    error_query: ClassVar[str] = "SYST:ERR?"
+    """What the error queue is asked with."""
 
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
@@ -75,16 +77,24 @@ class ScpiDriver(DeviceDriver):
         """
         first: Refused | None = None
         for turn in range(_MOST_STALE):
-            self._write("SYST:ERR?" if turn else f"{lead}SYST:ERR?")
-            reply = self._read("SYST:ERR?")
+            self._write(self.error_query if turn else f"{lead}{self.error_query}")
+            reply = self._read(self.error_query)
             try:
                 code, text = parse_error(reply)
             except ValueError:
-                raise self._garbled("SYST:ERR?", reply) from None
+                raise self._garbled(self.error_query, reply) from None
             if code == 0:
                 break
             first = first or Refused(f"{self.link.resource}: {message!r} refused: {code}, {text}", code)
         return first
+
+    def _is_identity(self, reply: str) -> bool:
+        """Whether a reply is one to `*IDN?`, whoever gives it, and not a late one to something else."""
+        return reply.count(",") >= 3 and reply[:1].isalpha()
+
+    def _is_mine(self, manufacturer: str, model: str) -> bool:
+        """Whether this driver is for the instrument that names itself so."""
+        return manufacturer.lower().startswith(self.manufacturer) and model == self.model
 
     # --- Link ----------------------------------------------------------------------------------------------------------
 
@@ -135,12 +145,12 @@ class ScpiDriver(DeviceDriver):
         self._write("\n*IDN?" if self._serial else "*IDN?")  # NL ends what a cut line left half said
         for _ in range(_MOST_STALE):
             reply = self._read("*IDN?")
-            if reply.count(",") >= 3 and reply[:1].isalpha():
+            if self._is_identity(reply):
                 break
         else:
             raise LinkLost(f"{self.link.resource}: no answer to *IDN? among {_MOST_STALE} replies")
         manufacturer, model = (part.strip() for part in reply.split(",")[:2])
-        if not manufacturer.lower().startswith(self.manufacturer) or model != self.model:
+        if not self._is_mine(manufacturer, model):
             raise LinkLost(
                 f"{self.link.resource}: answers as {reply!r}, not as a {self.manufacturer.title()} {self.model}; "
                 "check which device is there"
@@ -205,8 +215,8 @@ class ScpiDriver(DeviceDriver):
             return None
         finally:
             self._close()
-        # -4xx are query errors: they tell of the time-out itself
-        return None if refusal is None or refusal.code in range(-499, -399) else refusal
+        # 4xx, with a minus or without, are query errors: they tell of the time-out itself
+        return None if refusal is None or abs(refusal.code or 0) // 100 == 4 else refusal
 
     def _number(self, question: str) -> float:
         """Ask for a number; LinkLost where the answer is none."""
@@ -243,7 +253,6 @@ class ScpiDriver(DeviceDriver):
     def identify(self) -> Identity:
         """Read manufacturer, model, serial number and firmware versions (`*IDN?`)."""
         reply = self._ask("*IDN?")
-        parts = [part.strip() for part in reply.split(",", 3)]
-        if len(parts) != 4:
+        if not self._is_identity(reply):
             raise self._garbled("*IDN?", reply)
-        return Identity(*parts)
+        return Identity(*(part.strip() for part in reply.split(",", 3)))

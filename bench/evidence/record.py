@@ -150,13 +150,6 @@ class Record:
         """Write one file of the record as JSON."""
         self.write(name, canonical(data))
 
-    def copy(self, source: Path, name: str) -> None:
-        """Take a copy of a file into the record."""
-        try:
-            shutil.copyfile(source, self.path / name)
-        except OSError as no:
-            raise self._lose(name, no) from None
-
     def flush(self) -> None:
         """Hand everything logged so far to the operating system."""
         for log in list(self._logs.values()):

@@ -153,6 +153,11 @@ class Judge:
         witnesses = (Witness.claim(shown, f"{system}"),)
         return self._keep(id_, f"{feature} as declared", system, f"PICS: {declared}", witnesses, verdict, reason)
 
+    @property
+    def test(self) -> str:
+        """The test that is running, empty between tests."""
+        return self._test
+
     def limit(self, id_: str, name: str) -> Limit:
         """A limit of a requirement, by name."""
         return self.catalogue.limit(id_, name)

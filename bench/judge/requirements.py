@@ -75,6 +75,10 @@ class Limit:
         """Seconds in one of its unit, None where it isn't a time."""
         return _SECONDS.get(self.unit or "")
 
+    def wider(self, by: float) -> Limit:
+        """The same limit with more tolerance, in its unit: for what isn't the system's own, such as a network's latency."""
+        return replace(self, tolerance=(self.tolerance or 0.0) + by)
+
     def __str__(self) -> str:
         within = "" if self.tolerance is None else f" ± {self.tolerance:g}"
         unit = "" if self.unit is None else f" {self.unit}"

@@ -55,6 +55,7 @@ class _Line(RAVEnBaseDevice):
         self._port: serial.Serial | None = None
         self._poll = select.poll()
         self._incoming = wire.Notifications()
+        self._masks = {"tx": wire.Mask(), "rx": wire.Mask()}
         self.wanted: Callable[[Fragment], bool] = lambda fragment: True
 
     def open(self) -> None:
@@ -79,6 +80,8 @@ class _Line(RAVEnBaseDevice):
         if self._port is not None:
             self._port.close()
             self._port = None
+            for way, mask in self._masks.items():
+                self._told(way, mask.rest())
 
     def listen(self, patience: float = 0.0) -> list[Fragment]:
         """Read what is there, waiting up to `patience` seconds for something; what is read is kept as well."""
@@ -93,8 +96,7 @@ class _Line(RAVEnBaseDevice):
         if not data:
             self.close()
             raise LinkLost(f"{self._name}: the port is gone; check cable and device")
-        if self._link.wire_log is not None:
-            self._link.wire_log("rx", data)
+        self._told("rx", self._masks["rx"].feed(data))
         found = self._incoming.feed(data)
         for fragment in found:
             self._keep(fragment)
@@ -136,8 +138,11 @@ class _Line(RAVEnBaseDevice):
         except (OSError, serial.SerialException) as no:
             self.close()
             raise LinkLost(f"{self._name}: cannot write to the port: {no}; check cable and device") from no
-        if self._link.wire_log is not None:
-            self._link.wire_log("tx", data)
+        self._told("tx", self._masks["tx"].feed(data))
+
+    def _told(self, way: str, data: bytes) -> None:
+        if data and self._link.wire_log is not None:
+            self._link.wire_log(way, data)
 
 
 def _data(fragment: Fragment) -> RAVEnData:
@@ -173,7 +178,8 @@ def _now(coroutine: Coroutine[Any, Any, T]) -> T:
 class RavenDriver(DeviceDriver):
     """A RAVEn or EMU-2. Reads are asked twice before the link counts as lost.
 
-    What the device tells unasked is read several times a second and kept, the latest of each kind.
+    What the device tells unasked is read several times a second and kept, the latest of each kind. The wire log shows no
+    keys and codes of the device.
     """
 
     bindings = {"line": SerialLine}  # noqa: RUF012 - labgrid reads it from the class

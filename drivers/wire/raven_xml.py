@@ -61,6 +61,20 @@ NOTIFICATIONS = frozenset(
     }
 )
 
+SHOWN = frozenset(
+    {
+        *("Active", "Channel", "ConfirmationRequired", "Confirmed", "CoordMacId", "Currency", "CurrentUsage"),
+        *("DateCode", "Delivered", "Demand", "Description", "DeviceMacId", "DigitsLeft", "DigitsRight", "Divisor"),
+        *("Duration", "Enabled", "EndDate", "EndTime", "Event", "ExtPanId", "FWVersion", "Frequency", "HWVersion"),
+        *("Id", "ImageType", "IntervalChannel", "LastUsage", "LinkStrength", "LocalTime", "Manufacturer"),
+        *("MeterMacId", "MeterType", "ModelId", "Multiplier", "Name", "NickName", "NumberOfPeriods"),
+        *("NumberOfPeriodsDelivered", "Price", "ProfileIntervalPeriod", "Protocol", "Queue", "RateLabel", "Received"),
+        *("Refresh", "ShortAddr", "StartDate", "Status", "StatusCode", "SummationDelivered", "SummationReceived"),
+        *("SuppressLeadingZero", "Text", "Tier", "TierLabel", "TimeStamp", "TrailingDigits", "UTCTime"),
+    }
+)
+"""Fields that a log may show. An install code, a link key and an authorisation code are not among them."""
+
 _LONGEST = 1 << 14  # characters of a notification; a command is a quarter of that at most
 
 
@@ -231,6 +245,52 @@ def _fields(body: str) -> tuple[tuple[str, str | None], ...] | None:
         fields.append((match.group(1), unescaped(value) if value else None))
         at = match.end()
     return None if body[at:].strip() else tuple(fields)
+
+
+class Mask:
+    """Hides in a stream of bytes whatever no log may show, byte for byte behind `*`.
+
+    What is shown is the content of the fields in `SHOWN`, so that a key doesn't come to light either when the line has
+    garbled its field's name. A name that is still coming is held back until it is whole, or `rest` is asked for.
+    """
+
+    _PIECE = re.compile(rb"<[^<>]*>?|[^<]+")
+    _NAME = re.compile(rb"<(/?)(\w{1,40})\s*>")
+
+    def __init__(self) -> None:
+        self._held = b""
+        self._shown = False
+
+    def feed(self, data: bytes) -> bytes:
+        """Take bytes and return what can be told of them, and of those held back before."""
+        data, self._held = self._held + data, b""
+        said = bytearray()
+        for match in self._PIECE.finditer(data):
+            piece = match.group()
+            if piece.startswith(b"<"):
+                if not piece.endswith(b">") and match.end() == len(data) and len(piece) <= 42:
+                    self._held = piece
+                    break
+                named = self._NAME.fullmatch(piece)
+                name = named.group(2).decode(ENCODING) if named else ""
+                self._shown = named is not None and not named.group(1) and name in SHOWN
+                said += piece if name in _KNOWN else _hidden(piece)
+            else:
+                said += piece if self._shown else _hidden(piece)
+        return bytes(said)
+
+    def rest(self) -> bytes:
+        """What was held back and never became a name, hidden; the next bytes begin a stream of their own."""
+        held, self._held, self._shown = self._held, b"", False
+        return _hidden(held)
+
+
+_KNOWN = SHOWN | NOTIFICATIONS | {"Command", "InstallCode", "LinkKey", "Account", "Auth", "Host"}
+"""Names themselves that a log may show."""
+
+
+def _hidden(data: bytes) -> bytes:
+    return re.sub(rb"[^\s]", b"*", data)
 
 
 @dataclass(frozen=True)

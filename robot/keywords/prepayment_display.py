@@ -3,41 +3,30 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from functools import cached_property
 from typing import Any
 
 from robot.api.deco import keyword, library
 
-from bench.certify import session
-from bench.judge.judge import Judge
 from bench.judge.witness import Witness
-from bench.prepaying import Prepaying
+from bench.keywords import PrepaymentKeywords
 from drivers.roles import DisplayCode, DisplayedBalance, MessageCode
 
 RELAY_PRESS_S = 0.5
+_STEP = timedelta(seconds=1)
 
 
 @library(scope="TEST")
-class prepayment_display:  # noqa: N801 - Robot finds a library's class by the file's name
+class prepayment_display(PrepaymentKeywords):  # noqa: N801 - Robot finds a library's class by the file's name
     """The display device beside the meter. `meter`, `display` and `relay` name devices of the bench file; the relay's
     `button_channel` presses the button that switches the meter's own display."""
 
     def __init__(
         self, meter: str = "meter", display: str = "display", relay: str = "relay", button_channel: int = 4
     ) -> None:
-        self._meter = meter
+        super().__init__(meter)
         self._name = display
         self._relay = relay
         self._channel = button_channel
-
-    @cached_property
-    def _case(self) -> Prepaying:
-        # Asked for when a keyword runs: the documentation of the keywords is made without a run.
-        return Prepaying(session().bench, self._meter)
-
-    @cached_property
-    def _judge(self) -> Judge:
-        return session().judge
 
     @property
     def _display(self) -> Any:
@@ -83,11 +72,11 @@ class prepayment_display:  # noqa: N801 - Robot finds a library's class by the f
         if statement is None:
             self._judge.check(id_, f"{what}: there is a statement to show", system="Display", claim=None, expected=True)
             return
+        resolution_wh = int(case.pixit("display_device_resolution_wh"))
         minutes = timedelta(minutes=int(statement.time_left.total_seconds()) // 60)
         expected = {
             "balance_cents": statement.balance_cents,
-            # The display's text carries whole kilowatt-hours.
-            "credit_wh": round(statement.credit_wh / 1000) * 1000,
+            "credit_wh": round(statement.credit_wh / resolution_wh) * resolution_wh,
             "time_left": minutes,
         }
         for name, value in expected.items():
@@ -98,7 +87,7 @@ class prepayment_display:  # noqa: N801 - Robot finds a library's class by the f
                 claim=getattr(shown, name, None),
                 predict=self._predict(getattr(should, name, None)),
                 expected=value,
-                tolerance=1000 if name == "credit_wh" else None,
+                tolerance=resolution_wh if name == "credit_wh" else None,
             )
 
     @keyword
@@ -132,7 +121,7 @@ class prepayment_display:  # noqa: N801 - Robot finds a library's class by the f
             system="Display",
             claim=self._display.price_millicents_per_kwh(),
             predict=self._predict(self._model.price_millicents_per_kwh()),
-            expected=case.bench.config.utility.tariff.price_millicents_per_kwh,
+            expected=int(case.stated("price_millicents_per_kwh")),
         )
         self._judge.settle()
 
@@ -150,19 +139,19 @@ class prepayment_display:  # noqa: N801 - Robot finds a library's class by the f
         self._judge.settle()
 
     @keyword
-    def display_device_shows_a_text_within(self, text: str, within: timedelta) -> None:
-        """C3-NFR-01: from the meter's processing of a utility message to the display."""
+    def display_device_shows_a_text_within(self, text: str, limit: str) -> None:
+        """C3-NFR-01: from the meter's processing of a utility message to the display; `limit` is the requirement's, by name."""
         case = self._case
         self._check_passed(
             "a text of the utility",
             case.submit(MessageCode.TEXT, text=text),
             lambda: getattr(self._display.message(), "text", None) == text,
-            within,
+            limit,
         )
 
     @keyword
-    def display_device_shows_a_refresh_within(self, cents: int, within: timedelta) -> None:
-        """C3-NFR-01: from the meter's processing of a balance to the display."""
+    def display_device_shows_a_refresh_within(self, cents: int, limit: str) -> None:
+        """C3-NFR-01: from the meter's processing of a balance to the display; `limit` is the requirement's, by name."""
         case = self._case
         left = timedelta(hours=30)
         zero_at = case.bench.now + left
@@ -176,28 +165,29 @@ class prepayment_display:  # noqa: N801 - Robot finds a library's class by the f
             "a balance",
             case.submit(MessageCode.BALANCE, **fields),
             lambda: getattr(self._display.balance(), "balance_cents", None) == cents,
-            within,
+            limit,
         )
 
     @keyword
-    def display_device_shows_usage_when_recorded(self, within: timedelta) -> None:
+    def display_device_shows_usage_when_recorded(self) -> None:
         """C3-NFR-01: the register on the display follows the interval that the meter has recorded."""
         case = self._case
+        within = timedelta(seconds=self._judge.limit("C3-NFR-01", "at once").tolerance or 0)
         # What the display asks for by itself, at the quarter hours as it happens, would hide a meter that passes nothing on.
         self._display.set_schedule("summation", 900, False)
         ahead = case.ahead_by()
         since = case.bench.now + ahead
         recorded: list[Any] = []
         while not recorded and case.bench.now + ahead - since < 3 * case.interval:
-            case.bench.advance(1.0)
+            case.bench.advance(_STEP.total_seconds())
             recorded = [i for i in case.meter.intervals(since) if i.ends_at > since]
         deadline = (recorded[0].ends_at - ahead if recorded else case.bench.now) + within
         # What it shows by the deadline counts; reading a second later cannot make it earlier.
         case.bench.advance(max(0.0, (deadline - case.bench.now).total_seconds()))
         self._display.set_schedule("summation", 900, True)
         reading = case.meter.reading()
-        # Since the interval ended, the register has moved on by what the load took; the display shows whole watt-hours.
-        moved_wh = reading.power_w * (within.total_seconds() + 1.0) / 3600
+        # Since the interval ended, the register has moved on by what the load took.
+        moved_wh = reading.power_w * (within + _STEP).total_seconds() / 3600
         self._judge.check(
             "C3-NFR-01",
             "usage is passed on when it is recorded",
@@ -205,13 +195,13 @@ class prepayment_display:  # noqa: N801 - Robot finds a library's class by the f
             claim=self._display.delivered_wh(),
             predict=self._predict(self._model.delivered_wh()),
             expected=reading.delivered_wh,
-            tolerance=moved_wh + 1.0,
+            tolerance=moved_wh + float(case.pixit("display_device_usage_resolution_wh")),
             unit="Wh",
         )
         self._judge.settle()
 
-    def _check_passed(self, what: str, message_id: int, shown: Any, within: timedelta) -> None:
-        """The display shows something within a time of the meter's having processed it, asked ten times a second."""
+    def _check_passed(self, what: str, message_id: int, shown: Any, limit: str) -> None:
+        """The display shows something within a limit of the meter's having processed it, asked ten times a second."""
         case = self._case
         asked = case.bench.now
         while not (seen := bool(shown())) and case.bench.now - asked < timedelta(minutes=20):
@@ -227,8 +217,7 @@ class prepayment_display:  # noqa: N801 - Robot finds a library's class by the f
             f"{what} is passed on",
             system="Meter",
             claim=late,
-            expected=0.0,
-            tolerance=within.total_seconds(),
+            limit=limit,
             unit="s",
         )
         self._judge.settle()

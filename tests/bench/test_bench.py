@@ -167,6 +167,13 @@ def test_a_board_that_does_not_answer(tmp_path: Path) -> None:
     fails(bench, "relay", "/dev/pts/", "unit 7", "check")
 
 
+def test_a_dead_board_is_told_of_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """What it may still have on stands in the same line as what it kept from; nothing is logged beside it."""
+    bench = bench_of(tmp_path, lambda d: resource(d, "ModbusRtuLine").update(device_id=7, timeout=0.1))
+    fails(bench, "relay cannot be switched off", "relay may still be on")
+    assert caplog.text == ""
+
+
 def test_a_meter_that_does_not_answer(tmp_path: Path) -> None:
     def dead(data: dict[str, Any]) -> None:
         data["twinbench"]["devices"]["meter"]["faces"]["optical"]["disturbance"] = {"cut_after": 40}

@@ -174,29 +174,122 @@ def test_robot_framework_finds_every_keyword() -> None:
 
 
 def test_every_keyword_is_described_and_used(suite: robot.running.TestSuite) -> None:
-    used = {_normal(name) for name in _called(suite)}
+    used = {_normal(name) for name, _ in _steps(suite)}
     for path in sorted((ROBOT / "keywords").glob("*.py")):
         for keyword in LibraryDocumentation(str(path)).keywords:
             assert keyword.doc, f"the keyword {keyword.name!r} has no documentation"
             assert _normal(keyword.name) in used, f"no suite uses the keyword {keyword.name!r}"
 
 
-def _called(suite: robot.running.TestSuite) -> Iterator[str]:
+# --- limits ---------------------------------------------------------------------------------------------------------------
+
+_FACTORS = {0, 2}
+_DIVISORS = {100, 1000, 3600}
+"""Numbers that are no limit: none and both sides; what converts per cent, watt-hours and seconds."""
+
+
+def written_limits(source: str) -> list[str]:
+    """Numbers and times that a keyword holds a witness against and that come from no data: they stand in its own source, or
+    the suite gives them. Each as `line: what`."""
+    tree = ast.parse(source)
+    constants = {target.id: node.value for node in tree.body for target in _targets(node)}
+    found = []
+    for function in (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)):
+        known = dict(constants)
+        for node in ast.walk(function):
+            known |= {target.id: node.value for target in _targets(node)}
+        given = {a.arg for a in function.args.args if isinstance(a.annotation, ast.Name) and a.annotation.id != "str"}
+        for call in (node for node in ast.walk(function) if isinstance(node, ast.Call)):
+            if isinstance(call.func, ast.Attribute) and call.func.attr == "check":
+                for argument in call.keywords:
+                    if argument.arg in ("limit", "tolerance"):
+                        behind = _behind(argument.value, known, given)
+                        found += [f"{argument.value.lineno}: {argument.arg} {what}" for what in behind]
+    return found
+
+
+def _targets(node: ast.AST) -> list[ast.Name]:
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+    return [target for target in targets if isinstance(target, ast.Name) and node.value is not None]
+
+
+def _behind(expression: ast.expr, known: dict[str, ast.expr], given: set[str]) -> list[str]:
+    """What of an expression is a number by itself, or a number or time given by a suite, names followed to where they are
+    assigned."""
+    if isinstance(expression, ast.Constant):
+        number = isinstance(expression.value, int | float) and not isinstance(expression.value, bool)
+        return [str(expression.value)] if number and expression.value not in _FACTORS else []
+    if isinstance(expression, ast.Name):
+        if expression.id in given:
+            return [f"given by the suite as {expression.id}"]
+        rest = {name: value for name, value in known.items() if name != expression.id}
+        return _behind(known[expression.id], rest, given) if expression.id in known else []
+    if isinstance(expression, ast.BinOp) and isinstance(expression.op, ast.Div):
+        divisor = expression.right
+        if isinstance(divisor, ast.Constant) and divisor.value in _DIVISORS:
+            return _behind(expression.left, known, given)
+    if isinstance(expression, ast.IfExp):
+        return _behind(expression.body, known, given) + _behind(expression.orelse, known, given)
+    if isinstance(expression, ast.Call):
+        # What a value is asked by (`limit("C3-NFR-01", "at once")`), and how far it is rounded, isn't the value.
+        values = [] if getattr(expression.func, "id", "") == "round" else expression.args[1:]
+        values += expression.args[:1]
+        if isinstance(expression.func, ast.Attribute):
+            values.append(expression.func.value)
+        return [what for value in values for what in _behind(value, known, given)]
+    children = (child for child in ast.iter_child_nodes(expression) if isinstance(child, ast.expr))
+    return [what for child in children for what in _behind(child, known, given)]
+
+
+@pytest.mark.parametrize("path", sorted((ROBOT / "keywords").glob("*.py")), ids=lambda p: p.name)
+def test_limits_are_data(path: Path) -> None:
+    """No keyword holds a witness against a number of its own or of its suite: limits are the catalogue's, or the supplier's."""
+    assert written_limits(path.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize(
+    ("lines", "what"),
+    [
+        ("judge.check('X', tolerance=0.45)", "3: tolerance 0.45"),
+        ("judge.check('X', limit=60)", "3: limit 60"),
+        ("share = 0.05\n    judge.check('X', tolerance=share * cents)", "4: tolerance 0.05"),
+        ("judge.check('X', tolerance=round(0.05 * claim, 2))", "3: tolerance 0.05"),
+        ("judge.check('X', tolerance=within.total_seconds())", "3: tolerance given by the suite as within"),
+        ("judge.check('X', tolerance=MOST)", "3: tolerance 7"),
+        ("judge.check('X', limit=judge.limit('X', 'at once').wider(1.5))", "3: limit 1.5"),
+        ("judge.check('X', limit=Limit('at once', '<=', 1))", "3: limit 1"),
+        ("judge.check('X', tolerance=1000 if a else None)", "3: tolerance 1000"),
+    ],
+)
+def test_a_limit_that_is_written_into_a_keyword_is_found(lines: str, what: str) -> None:
+    assert written_limits(f"MOST = 7\ndef keyword(self, within: timedelta, cents: float):\n    {lines}\n")[0] == what
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "judge.check('X', limit='at once')",
+        "judge.check('X', limit=limit)",
+        "judge.check('X', tolerance=float(case.pixit('class')) / 100 * measured)",
+        "judge.check('X', limit=judge.limit('X', 'at once').wider(2 * uncertainty))",
+    ],
+)
+def test_a_limit_from_data_is_none_of_them(line: str) -> None:
+    assert written_limits(f"def keyword(self, limit: str):\n    {line}\n") == []
+
+
+def test_a_suite_gives_no_limit(suite: robot.running.TestSuite, catalogue: Catalogue) -> None:
+    """Where a keyword says `within`, it is within a limit of the catalogue, by name."""
+    names = {limit.name for requirement in catalogue for limit in requirement.limits}
+    for name, arguments in _steps(suite):
+        if _normal(name).endswith("within"):
+            assert str(arguments[-1]) in names, name
+
+
+def _steps(suite: robot.running.TestSuite) -> Iterator[tuple[str, tuple[object, ...]]]:
     for child in suite.suites:
-        yield from _called(child)
+        yield from _steps(child)
     for owner in [*suite.tests, *suite.resource.keywords]:
         for step in [*owner.body, owner.setup, owner.teardown]:
-            yield str(getattr(step, "name", "") or "")
-
-
-def test_limits_are_the_catalogue_s(catalogue: Catalogue) -> None:
-    """No keyword and no suite writes a limit of a requirement as a number beside the name of the requirement."""
-    for path in [*sorted((ROBOT / "keywords").glob("*.py"))]:
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "check"):
-                continue
-            for keyword in node.keywords:
-                if keyword.arg == "limit":
-                    assert not (isinstance(keyword.value, ast.Constant) and not isinstance(keyword.value.value, str)), (
-                        f"{path.name}:{node.lineno} writes a limit as a number"
-                    )
+            if getattr(step, "name", ""):
+                yield str(step.name), tuple(step.args)

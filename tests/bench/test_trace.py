@@ -229,6 +229,38 @@ def test_the_matrix_shows_what_else_falls() -> None:
     assert campaign.outcome(NO_RECEIPT, fell, run(HEALTHY)).falls == ()
 
 
+def test_the_scenarios_around_what_is_broken_are_found() -> None:
+    tests = {
+        "C3-S1.08": ["Scenario 1"],
+        "C3-S1.12": ["Scenario 1"],
+        "C3-S2.10": ["Scenario 2"],
+        "C3-FR-15": ["Receipt"],
+    }
+    both = {"C3-S1": frozenset({"Scenario 1"}), "C3-S2": frozenset({"Scenario 2"})}
+    inside = [*IDS["C3-FR-15"].steps, "C3-S1.12"]
+    assert campaign.scenarios_of(["C3-FR-15"], IDS, tests, inside) == both
+    assert campaign.scenarios_of(["C3-FR-15"], IDS, tests, ["C3-S1.08"]) == {"C3-S1": both["C3-S1"]}
+    assert campaign.scenarios_of(["C3-S1.08"], IDS, tests, inside) == {"C3-S1": both["C3-S1"]}
+    assert campaign.scenarios_of(["C3-FR-19"], IDS, tests, inside) == both
+    assert campaign.scenarios_of(["C3-FR-14"], IDS, tests, inside) == {}
+
+
+def test_a_scenario_that_falls_is_named_and_one_that_stands_lets_nothing_escape() -> None:
+    around = {"C3-S1": ["Test of C3-S1.08"], "C3-S2": ["Test of C3-FR-05"]}
+    outcome = campaign.outcome(
+        NO_RECEIPT,
+        run(HEALTHY | {"C3-FR-15": "FAIL", "C3-S1.08": "FAIL"}),
+        run(HEALTHY),
+        scenarios=around,
+    )
+    assert (outcome.falls, outcome.scenarios, outcome.escaped) == (("C3-S1",), ("C3-S1", "C3-S2"), False)
+    assert outcome.line().endswith("; falls too: C3-S1; does not show in C3-S2")
+    # A scenario that does not pass on the healthy twin either says nothing of the defect.
+    unwell = run(HEALTHY | {"C3-FR-15": "FAIL", "C3-S1.08": "FAIL", "C3-FR-05": "INCONCLUSIVE"})
+    healthy = run(HEALTHY | {"C3-FR-05": "INCONCLUSIVE"})
+    assert campaign.outcome(NO_RECEIPT, unwell, healthy, scenarios=around).falls == ("C3-S1",)
+
+
 def test_a_campaign_on_bad_input_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="no defect 'no_receit'"):
         run_defects(["no_receit"], bench_file=ROOT / "inventory" / "benches" / "twin.yaml")
@@ -244,6 +276,7 @@ def test_a_campaign_on_the_twin_bench_catches_a_defect(tmp_path: Path) -> None:
     )
     assert not outcome.escaped, outcome.why
     assert outcome.breaks == ("C3-BR-02",)
+    assert (outcome.scenarios, outcome.falls) == ((), ())  # the catalogue names no step for it
     assert json.loads((tmp_path / "takes_any_amount" / "verdict.json").read_text())["defects"] == ["takes_any_amount"]
 
 

@@ -394,6 +394,16 @@ def test_the_wire_log_has_every_byte(make: Make) -> None:
     assert b"".join(data for way, data in log if way == "rx") == PRICE
 
 
+def test_the_wire_log_hides_the_device_s_keys(make: Make) -> None:
+    log: list[tuple[str, bytes]] = []
+    with Dialogue.serial([(ask(b"get_device_info"), DEVICE_INFO)]) as device:
+        make(device.path, log=log).identify()
+    shown = b"".join(data for way, data in log if way == "rx")
+    assert shown == DEVICE_INFO.replace(b"0x83fed3407a932b70", b"*" * 18).replace(
+        b"0xcd4fa064773f46941ec986c09963d1a8", b"*" * 34
+    )
+
+
 def test_a_port_that_does_not_exist_is_named(make: Make) -> None:
     with pytest.raises(LinkLost, match=r"/dev/no-such-port.*check the path"):
         make("/dev/no-such-port")

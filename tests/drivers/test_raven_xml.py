@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -24,6 +25,16 @@ DEMAND = (
     b"  <DigitsLeft>0x00</DigitsLeft>\r\n"
     b"  <SuppressLeadingZero>Y</SuppressLeadingZero>\r\n"
     b"</InstantaneousDemand>\r\n"
+)
+
+
+CODE, KEY, AUTH = b"83fed3407a932b70", b"cd4fa064773f46941ec986c09963d1a8", b"a1b2c3d4"
+SECRETS = (
+    b"<DeviceInfo>\r\n  <DeviceMacId>0x00158d0000000004</DeviceMacId>\r\n  <InstallCode>0x"
+    + CODE
+    + b"</InstallCode>\r\n"
+    b"  <LinkKey>0x" + KEY + b"</LinkKey>\r\n  <FWVersion>2.0.0 (7400)</FWVersion>\r\n</DeviceInfo>\r\n"
+    b"<MeterInfo>\r\n  <NickName>Mine</NickName>\r\n  <Auth>" + AUTH + b"</Auth>\r\n</MeterInfo>\r\n"
 )
 
 
@@ -337,3 +348,40 @@ def test_any_balance_comes_back(cents: int, wh: int, at: datetime, left: timedel
     assert abs(got.credit_wh - wh) < 1000
     assert (got.time_left is None) == (left is None)
     assert left is None or timedelta(0) <= left - (got.time_left or timedelta(0)) < timedelta(minutes=1)
+
+
+# --- What a log may show --------------------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.integers(0, len(SECRETS)), max_size=8))
+def test_keys_and_codes_are_hidden_however_they_come(cuts: list[int]) -> None:
+    mask, said = wire.Mask(), b""
+    edges = sorted([0, *cuts, len(SECRETS)])
+    for start, end in itertools.pairwise(edges):
+        said += mask.feed(SECRETS[start:end])
+    expected = SECRETS
+    for secret in (b"0x" + CODE, b"0x" + KEY, AUTH):
+        expected = expected.replace(secret, b"*" * len(secret))
+    assert said + mask.rest() == expected
+
+
+@pytest.mark.parametrize("instead", [b"", b"?", b"<", b">", b"/"])
+def test_keys_and_codes_are_hidden_on_a_line_that_garbles(instead: bytes) -> None:
+    for k in range(len(SECRETS)):
+        mask = wire.Mask()
+        said = mask.feed(SECRETS[:k] + instead + SECRETS[k + 1 :]) + mask.rest()
+        for secret in (CODE, KEY, AUTH):
+            assert secret[:6] not in said, k
+            assert secret[-6:] not in said, k
+
+
+def test_a_stream_that_begins_in_the_middle_shows_no_half_key() -> None:
+    for k in range(len(SECRETS)):
+        mask = wire.Mask()
+        said = mask.feed(SECRETS[k:]) + mask.rest()
+        assert KEY[-6:] not in said
+        assert CODE[-6:] not in said
+
+
+def test_all_that_a_display_tells_otherwise_is_shown() -> None:
+    assert wire.Mask().feed(DEMAND) == DEMAND

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -20,10 +19,11 @@ from twins.analyzers.wt310e_element import UPDATE_PERIODS, Element, Errors
 from twins.analyzers.wt310e_items import number_of
 from twins.analyzers.wt310e_registers import Wt310eRegisters
 from twins.clock import Clock
+from twins.faces.endpoints import host_port, on_pty, on_tcp, unpaced
 from twins.faces.hislip import HislipServer
 from twins.faces.modbus import tcp_face
 from twins.faces.scpi import ScpiSession
-from twins.faces.stream import Face, SerialLine, TcpServer
+from twins.faces.stream import Face
 from twins.faces.vxi11 import Vxi11Server
 from twins.models import LineOptions, Model
 from twins.wiring import Load, Site, Source, Tap, WiringError, single_phase
@@ -173,46 +173,26 @@ class Wt310e:
             {"start": self.element.start, "stop": self.element.stop, "reset": self.element.clear}[button]()
 
 
-def _host_port(address: str) -> tuple[str, int]:
-    if not address:
-        return "127.0.0.1", 0
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdigit() or int(port) > 65535:
-        raise ValueError(f"address {address!r} is no HOST:PORT")
-    return host, int(port)
-
-
-def _network(scheme: str, line: LineOptions) -> None:
-    if line != LineOptions():
-        raise ValueError(f"{scheme}: only a serial line (pty) can be paced or disturbed")
-
-
 def _pty(behaviour: Wt310e, address: str, line: LineOptions) -> Face:
-    return SerialLine(
-        lambda send: ScpiSession(behaviour.commands, send),
-        Path(address) if address else None,
-        paced_baud=line.paced_baud,
-        disturbance=line.disturbance,
-    )
+    return on_pty(lambda send: ScpiSession(behaviour.commands, send), address, line)
 
 
 def _tcp(behaviour: Wt310e, address: str, line: LineOptions) -> Face:
-    _network("tcp", line)
-    return TcpServer(lambda send: ScpiSession(behaviour.commands, send), *_host_port(address))
+    return on_tcp(lambda send: ScpiSession(behaviour.commands, send), address, line)
 
 
 def _vxi11(behaviour: Wt310e, address: str, line: LineOptions) -> Face:
-    _network("vxi11", line)
-    return Vxi11Server(behaviour.commands, *_host_port(address))
+    unpaced("vxi11", line)
+    return Vxi11Server(behaviour.commands, *host_port(address))
 
 
 def _hislip(behaviour: Wt310e, address: str, line: LineOptions) -> Face:
-    _network("hislip", line)
-    return HislipServer(behaviour.commands, *_host_port(address))
+    unpaced("hislip", line)
+    return HislipServer(behaviour.commands, *host_port(address))
 
 
 def _modbus(behaviour: Wt310e, address: str, line: LineOptions) -> Face:
-    _network("modbus", line)
+    unpaced("modbus", line)
     return tcp_face(Wt310eRegisters(behaviour.element, behaviour.commands), address, line)
 
 

@@ -45,7 +45,7 @@ class RavenOptions(BaseModel):
     kind: Literal["raven", "emu-2"] = "emu-2"
     address: Annotated[str, Field(pattern=r"^0x[0-9a-fA-F]{16}$")] = "0x00158d0000000004"
     """EUI-64."""
-    install_code: str = "83fed3407a932b70"
+    install_code: Annotated[str, Field(repr=False)] = "83fed3407a932b70"
     """Hexadecimal, its CRC included; the meter has to be given the same."""
     firmware: str = "2.0.0 (7400)"
     hardware: str = "2.7.3"
@@ -58,7 +58,7 @@ class RavenOptions(BaseModel):
     @classmethod
     def _eight_bytes(cls, code: str) -> str:
         if len(han.check_install_code(bytes.fromhex(code))) != 8:
-            raise ValueError(f"install code {code!r}: this model's have 8 bytes, CRC included")
+            raise ValueError("this model's install codes have 8 bytes, CRC included")
         return code
 
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from drivers.errors import OutOfRange, Refused
 from drivers.wire import raven_xml as wire
 from drivers.wire.raven_xml import Command, RavenXmlError
-from twins.faces.stream import Face, Send, SerialLine, TcpServer
+from twins.faces.endpoints import on_pty, on_tcp
+from twins.faces.stream import Face, Send
 from twins.models import LineOptions
 from twins.premises import han
 
@@ -407,19 +407,9 @@ _EMU_2_ONLY = {"get_fast_poll_status"}
 
 def serial_face(display: RavenDisplay, address: str, line: LineOptions) -> Face:
     """The USB port, a virtual serial line of 115200 bit/s."""
-    return SerialLine(
-        lambda send: RavenSession(display, send),
-        Path(address) if address else None,
-        paced_baud=line.paced_baud,
-        disturbance=line.disturbance,
-    )
+    return on_pty(lambda send: RavenSession(display, send), address, line)
 
 
 def tcp_face(display: RavenDisplay, address: str, line: LineOptions) -> Face:
     """The same bytes on a TCP port, as a serial-to-network adapter carries them."""
-    host, _, port = (address or "127.0.0.1:0").rpartition(":")
-    if not host or not port.isdigit() or int(port) > 65535:
-        raise ValueError(f"address {address!r} is no HOST:PORT")
-    if line != LineOptions():
-        raise ValueError("pacing and disturbance belong to a serial line: serve the display on a pty for them")
-    return TcpServer(lambda send: RavenSession(display, send), host, int(port))
+    return on_tcp(lambda send: RavenSession(display, send), address, line)

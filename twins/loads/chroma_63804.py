@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -22,8 +21,9 @@ from drivers.roles import AcLoad, Identity, LoadReading
 from drivers.wire.chroma import LOAD_PROTECTIONS, names_of, register_of
 from twins import noise
 from twins.clock import Clock
+from twins.faces.endpoints import on_pty, on_tcp
 from twins.faces.scpi import ScpiSession
-from twins.faces.stream import Face, SerialLine, TcpServer
+from twins.faces.stream import Face
 from twins.loads.chroma_63804_commands import Commands
 from twins.models import LineOptions, Model
 from twins.wiring import Load as Node
@@ -347,28 +347,12 @@ class Chroma63804:
             self.on()
 
 
-def _host_port(address: str) -> tuple[str, int]:
-    if not address:
-        return "127.0.0.1", 0
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdigit() or int(port) > 65535:
-        raise ValueError(f"address {address!r} is no HOST:PORT")
-    return host, int(port)
-
-
 def _pty(behaviour: Chroma63804, address: str, line: LineOptions) -> Face:
-    return SerialLine(
-        lambda send: ScpiSession(behaviour.commands, send),
-        Path(address) if address else None,
-        paced_baud=line.paced_baud,
-        disturbance=line.disturbance,
-    )
+    return on_pty(lambda send: ScpiSession(behaviour.commands, send), address, line)
 
 
 def _tcp(behaviour: Chroma63804, address: str, line: LineOptions) -> Face:
-    if line != LineOptions():
-        raise ValueError("tcp: only a serial line (pty) can be paced or disturbed")
-    return TcpServer(lambda send: ScpiSession(behaviour.commands, send), *_host_port(address))
+    return on_tcp(lambda send: ScpiSession(behaviour.commands, send), address, line)
 
 
 def _default_site(site: Site) -> Chroma63804Options:

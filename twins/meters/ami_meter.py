@@ -92,15 +92,18 @@ class AmiMeterOptions(BaseModel):
     reclose_s: Annotated[float, Field(gt=0)] = 120.0
     """How long after a trip the switch re-closes by itself."""
 
-    reader_password: Annotated[str, Field(min_length=1, max_length=20, pattern=r"^[ -~]+$")] = "reader"
-    utility_password: Annotated[str, Field(min_length=1, max_length=20, pattern=r"^[ -~]+$")] = "utility"
-    master_password: Annotated[str, Field(min_length=1, max_length=20, pattern=r"^[ -~]+$")] = "master"
+    reader_password: Annotated[str, Field(min_length=1, max_length=20, pattern=r"^[ -~]+$", repr=False)] = "reader"
+    utility_password: Annotated[str, Field(min_length=1, max_length=20, pattern=r"^[ -~]+$", repr=False)] = "utility"
+    master_password: Annotated[str, Field(min_length=1, max_length=20, pattern=r"^[ -~]+$", repr=False)] = "master"
 
     han: str | None = None
     """The home area network that the meter coordinates; None for a meter without one."""
     han_address: Annotated[str, Field(pattern=r"^0x[0-9a-fA-F]{16}$")] = "0x0013500300000001"
     """EUI-64 of the meter's radio."""
-    han_devices: dict[Annotated[str, Field(pattern=r"^0x[0-9a-fA-F]{16}$")], str] = {}
+    han_devices: Annotated[
+        dict[Annotated[str, Field(pattern=r"^0x[0-9a-fA-F]{16}$")], str],
+        Field(repr=False),
+    ] = {}
     """Install code (hexadecimal, its CRC included) by the EUI-64 of each device that may join."""
     han_latency_s: Annotated[float, Field(ge=0)] = 0.2
     han_text_s: Annotated[float, Field(gt=0)] = 3600.0
@@ -139,11 +142,11 @@ class AmiMeterOptions(BaseModel):
     @field_validator("han_devices")
     @classmethod
     def _known_install_codes(cls, devices: dict[str, str]) -> dict[str, str]:
-        for code in devices.values():
+        for address, code in devices.items():
             try:
                 han.check_install_code(bytes.fromhex(code))
             except ValueError as no:
-                raise ValueError(f"install code {code!r}: {no}") from no
+                raise ValueError(f"install code of {address}: {no}") from no
         return devices
 
     @model_validator(mode="after")

@@ -135,11 +135,6 @@ class Recorder:
         self._alive = False
         self._begin(own.now())
 
-    @property
-    def running_since(self) -> datetime:
-        """Start of the running interval, on the meter's clock."""
-        return self._start
-
     def at_boundary(self) -> bool:
         """Whether this very moment parts two intervals."""
         return self._own.now() in (self._start, self._start + self.length)

@@ -11,7 +11,6 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -21,8 +20,9 @@ from drivers.roles import AcSource, Identity, SourceReading
 from drivers.wire.chroma import SOURCE_PROTECTIONS, names_of, register_of
 from twins import noise
 from twins.clock import Clock, Timer
+from twins.faces.endpoints import on_pty, on_tcp
 from twins.faces.scpi import ScpiSession
-from twins.faces.stream import Face, SerialLine, TcpServer
+from twins.faces.stream import Face
 from twins.models import LineOptions, Model
 from twins.sources.chroma_61604_commands import Commands
 from twins.wiring import Load, Site, State, Tap, WiringError, single_phase
@@ -416,28 +416,12 @@ class Chroma61604:
                 self.on()
 
 
-def _host_port(address: str) -> tuple[str, int]:
-    if not address:
-        return "127.0.0.1", 0
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdigit() or int(port) > 65535:
-        raise ValueError(f"address {address!r} is no HOST:PORT")
-    return host, int(port)
-
-
 def _pty(behaviour: Chroma61604, address: str, line: LineOptions) -> Face:
-    return SerialLine(
-        lambda send: ScpiSession(behaviour.commands, send),
-        Path(address) if address else None,
-        paced_baud=line.paced_baud,
-        disturbance=line.disturbance,
-    )
+    return on_pty(lambda send: ScpiSession(behaviour.commands, send), address, line)
 
 
 def _tcp(behaviour: Chroma61604, address: str, line: LineOptions) -> Face:
-    if line != LineOptions():
-        raise ValueError("tcp: only a serial line (pty) can be paced or disturbed")
-    return TcpServer(lambda send: ScpiSession(behaviour.commands, send), *_host_port(address))
+    return on_tcp(lambda send: ScpiSession(behaviour.commands, send), address, line)
 
 
 def _default_site(site: Site) -> Chroma61604Options:

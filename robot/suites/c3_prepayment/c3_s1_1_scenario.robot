@@ -2,7 +2,7 @@
 Documentation       C3, scenario 1: a customer prepays for service at their own site, activated at once (programme A).
 ...                 Step by step, in the catalogue's ids.
 Library             ../../keywords/prepayment_steps.py
-Library             ../../keywords/prepayment_requirements.py
+Library             ../../keywords/prepayment_meter.py
 Library             ../../keywords/prepayment_display.py
 Library             ../../keywords/website_browser.py
 Test Setup          The Site Is Provisioned

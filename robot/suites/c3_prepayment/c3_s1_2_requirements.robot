@@ -1,12 +1,10 @@
 *** Settings ***
 Documentation       C3: the requirements that scenario 1 carries, one test each.
-Library             ../../keywords/prepayment_requirements.py
+Library             ../../keywords/prepayment_meter.py
+Library             ../../keywords/prepayment_head_end.py
+Library             ../../keywords/prepayment_meter_data.py
+Library             ../../keywords/prepayment_customer_service.py
 Test Setup          The Site Is Provisioned
-
-
-*** Variables ***
-# "Immediately" and "on receipt": no waiting for a cycle or a batch.
-${AT ONCE}          1 second
 
 
 *** Test Cases ***
@@ -91,12 +89,12 @@ Commands Are Executed In Time
 The ADCS Passes Receipts On At Once
     [Tags]    C3-NFR-06
     The Customer Has Prepaid    1500
-    ADCS Passes Receipt To MDMS Within    ${AT ONCE}
+    ADCS Passes Receipt To MDMS Within    at once
 
 The MDMS Makes Data Available At Once
     [Tags]    C3-NFR-07
     The Customer Has Prepaid    1500
-    MDMS Makes Data Available Within    ${AT ONCE}
+    MDMS Makes Data Available Within    at once
 
 The Balance Is Replenished By Payments Never At The Meter
     [Tags]    C3-BR-01
@@ -115,13 +113,13 @@ The Meter Serves Prepaid And Regular Billing
 
 The ADCS Sends Schedules On Demand
     [Tags]    C3-FR-30
-    ADCS Sends A Schedule On Demand    ${AT ONCE}
+    ADCS Sends A Schedule On Demand
 
 The Meter Processes Commands At Once Or By Schedule
     [Tags]    C3-NFR-03
-    Command Is Processed At Once    CONNECT    ${AT ONCE}
-    Command Is Processed At Once    DISCONNECT    ${AT ONCE}
-    Scheduled Event Runs From Start To End    30 seconds    30 seconds    ${AT ONCE}
+    Command Is Processed At Once    CONNECT
+    Command Is Processed At Once    DISCONNECT
+    Scheduled Event Runs From Start To End    30 seconds    30 seconds
 
 # The last one: a day passes, and events that other tests have scheduled come near.
 The ADCS Collects Interval Data Daily

@@ -1,14 +1,11 @@
 *** Settings ***
 Documentation       C3: what scenario 1 asks of the customer's display device.
-Library             ../../keywords/prepayment_requirements.py
+Library             ../../keywords/prepayment_meter.py
+Library             ../../keywords/prepayment_head_end.py
+Library             ../../keywords/prepayment_customer_service.py
 Library             ../../keywords/prepayment_display.py
 Test Setup          A Site With A Joined Display
 Test Teardown       The Meters Own Display Is Switched    on
-
-
-*** Variables ***
-# "As soon as": no waiting for a cycle or a batch.
-${AT ONCE}          1 second
 
 
 *** Test Cases ***
@@ -25,9 +22,9 @@ The Display Device Shows Everything Whatever The Meters Own Display Does
 The Meter Passes On At Once What It Receives And Records
     [Tags]    C3-NFR-01
     The Head End Sends    CONNECT
-    Display Device Shows A Refresh Within    4321    ${AT ONCE}
-    Display Device Shows Usage When Recorded    2 seconds
-    Display Device Shows A Text Within    Planned work on Tuesday    ${AT ONCE}
+    Display Device Shows A Refresh Within    4321    at once
+    Display Device Shows Usage When Recorded
+    Display Device Shows A Text Within    Planned work on Tuesday    at once
 
 
 *** Keywords ***

@@ -1,0 +1,355 @@
+"""Keywords of what prepayment asks of the meter: its display, log, receipts, intervals, billing and service."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta
+from typing import Any
+
+from robot.api.deco import keyword, library
+
+from bench.judge.witness import Witness
+from bench.keywords import PrepaymentKeywords
+from drivers.roles import Billing, DisplayCode, EventCode, MessageCode
+
+EXECUTION = {
+    MessageCode.CONNECT: EventCode.SWITCH_CLOSED,
+    MessageCode.DISCONNECT: EventCode.SWITCH_OPENED,
+    MessageCode.LIMIT: EventCode.LIMIT_SET,
+    MessageCode.RESTORE: EventCode.LIMIT_CLEARED,
+}
+"""What a meter logs when it has executed a command."""
+
+
+@library(scope="TEST")
+class prepayment_meter(PrepaymentKeywords):  # noqa: N801 - Robot finds a library's class by the file's name
+    """The meter's part in prepayment. `meter` names the meter under test in the bench file."""
+
+    # --- preparing -----------------------------------------------------------------------------------------------------
+
+    @keyword
+    def the_site_is_provisioned(self) -> None:
+        """Meter powered, its clock right, no demand limit, service off; analyzer on its ranges."""
+        self._case.bench.strategy.provision()
+
+    @keyword
+    def the_meters_clock_is_ahead_by(self, time: timedelta) -> None:
+        """Set the meter's clock wrong on purpose, so that its time can be told from everybody else's."""
+        self._case.meter.set_clock(self._case.bench.now + time)
+
+    @keyword
+    def a_recording_interval_ends(self) -> None:
+        """Let bench time pass until the meter has recorded the interval that is running now."""
+        case = self._case
+        on_meter = case.bench.now + case.ahead_by()
+        mark = _next_mark(on_meter, case.interval)
+        case.bench.advance((mark - on_meter).total_seconds() + 2.0)
+
+    # --- checking ------------------------------------------------------------------------------------------------------
+
+    @keyword
+    def display_shows_balance_energy_time_left_and_update(self) -> None:
+        """C3-FR-01: equal to what the back office knows; updated when the message was processed."""
+        case = self._case
+        statement, shown, receipt = case.statement(), case.shown(), case.receipt()
+        if statement is None:
+            self._judge.check("C3-FR-01", "there is a statement to display", claim=None, expected=True)
+            return self._judge.settle()
+        left = statement.time_left
+        zone = case.bench.config.utility.zone
+        expected = {
+            DisplayCode.BALANCE: f"${statement.balance_cents / 100:.2f}",
+            DisplayCode.CREDIT: f"{statement.credit_wh / 1000:.1f} kWh",
+            DisplayCode.TIME_LEFT: f"{left.days} d {left.seconds // 3600:02d} h {left.seconds % 3600 // 60:02d} min",
+            DisplayCode.UPDATED: "a receipt"
+            if receipt is None
+            else f"{receipt.completed_at.astimezone(zone):%Y-%m-%d %H:%M}",
+        }
+        for code, text in expected.items():
+            self._judge.check(
+                "C3-FR-01",
+                f"the display shows {code.name.lower().replace('_', ' ')}",
+                claim=shown.get(code),
+                predict=case.should_show(code),
+                expected=re.compile(re.escape(text)),
+            )
+        return self._judge.settle()
+
+    @keyword
+    def display_follows_each_refresh(self, refreshes: int) -> None:
+        """C3-FR-02: below the threshold, a refresh every interval, each on the display at once."""
+        case = self._case
+        threshold = timedelta(hours=self._judge.limit("C3-FR-02", "threshold").value)
+        zone = case.bench.config.utility.zone
+        for k in range(1, refreshes + 1):
+            cents, left = 900 - 10 * k, threshold - timedelta(hours=k)
+            message_id = case.send(
+                MessageCode.BALANCE,
+                balance_cents=cents,
+                credit_wh=cents * 40,
+                time_left=left,
+                zero_at=case.bench.now + left,
+            )
+            shown, receipt = case.shown(), case.receipt(message_id)
+            updated = None if receipt is None else f"{receipt.completed_at.astimezone(zone):%Y-%m-%d %H:%M}"
+            expected = {
+                DisplayCode.BALANCE: f"${cents / 100:.2f}",
+                DisplayCode.CREDIT: f"{cents * 40 / 1000:.1f} kWh",
+                DisplayCode.TIME_LEFT: f"{left.days} d {left.seconds // 3600:02d} h {left.seconds % 3600 // 60:02d} min",
+                DisplayCode.UPDATED: updated or "a receipt",
+            }
+            for code, text in expected.items():
+                self._judge.check(
+                    "C3-FR-02",
+                    f"refresh {k}: {code.name.lower().replace('_', ' ')}",
+                    claim=shown.get(code),
+                    predict=case.should_show(code),
+                    expected=text,
+                )
+            self.a_recording_interval_ends()
+        self._judge.settle()
+
+    @keyword
+    def meter_logs_a_message_with_its_own_time_and_code(self, code: str, **fields: Any) -> None:
+        """C3-FR-05: sent now, logged at the meter's own clock with the code of the message."""
+        case = self._case
+        before = case.meter.clock()
+        message_id = case.send(MessageCode[code], **fields)
+        after = case.meter.clock()
+        entry = case.logged(EventCode.MESSAGE_RECEIVED, message_id)
+        should = case.logged(EventCode.MESSAGE_RECEIVED, message_id, case.model)
+        self._judge.check(
+            "C3-FR-05",
+            f"the code of a {code} is logged",
+            claim=None if entry is None else entry.message_code,
+            predict=case.predict(None if should is None else should.message_code),
+            expected=MessageCode[code],
+        )
+        self._judge.check(
+            "C3-FR-05",
+            f"a {code} is logged at the meter's own time",
+            claim=entry is not None and before <= entry.at <= after,
+            predict=case.predict(should is not None and before <= should.at <= after),
+            expected=True,
+        )
+        self._judge.settle()
+
+    @keyword
+    def receipt_names_message_meter_and_completion(self) -> None:
+        """C3-FR-15: logged, passed to the ADCS, and it says which message, which meter, and when processing ended."""
+        case = self._case
+        receipt, ahead = case.receipt(), case.ahead_by()
+        assert case.posted_at is not None, "the analyzer has to watch the payment first"
+        required = ("message_id", "meter_id", "completed_at")
+        self._judge.fields("C3-FR-15", "the receipt", required=required, claim=receipt)
+        self._judge.check(
+            "C3-FR-15",
+            "it names the meter",
+            claim=None if receipt is None else receipt.meter_id,
+            expected=case.meter_id,
+        )
+        # Processing ends with the service energised, and that the analyzer sees.
+        claim = None if receipt is None else (receipt.completed_at - ahead - case.posted_at).total_seconds()
+        seen = case.energised_at
+        self._judge.check(
+            "C3-FR-15",
+            "it says when processing was completed",
+            claim=claim,
+            measure=None if seen is None else (seen - case.posted_at).total_seconds(),
+            uncertainty=case.service.moment_uncertainty_s,
+            tolerance=float(case.pixit("completion_within_s")),
+            unit="s",
+            instrument_could_tell=True,
+        )
+        logged = case.logged(EventCode.RECEIPT_SENT, case.message_id)
+        self._judge.check("C3-FR-15", "it is logged", claim=logged is not None, expected=True)
+        record = case.sent()
+        passed = record is not None and record.receipt_at is not None
+        self._judge.check("C3-FR-15", "it has reached the ADCS", claim=passed, expected=True)
+        self._judge.settle()
+
+    @keyword
+    def meter_records_energy_in_intervals(self) -> None:
+        """C3-FR-19: an aligned interval under load: no longer than the limit, its energy as the analyzer measures it."""
+        case = self._case
+        ahead = case.ahead_by()
+        on_meter = case.bench.now + ahead
+        mark = _next_mark(on_meter, case.interval)
+        case.bench.advance((mark - on_meter).total_seconds())
+        end = mark + case.interval
+        measured, predicted = case.service.energy(end - ahead)
+        # A meter whose intervals are too long gets the time to show one.
+        most = self._judge.seconds("C3-FR-19", "interval")
+        case.bench.advance(2.0)
+        waited = 0.0
+        while not (since := [i for i in case.meter.intervals(mark) if i.ends_at > mark]) and waited < 2 * most:
+            case.bench.advance(case.interval.total_seconds())
+            waited += case.interval.total_seconds()
+        hour = [i for i in since if i.ends_at <= end]
+        self._judge.check(
+            "C3-FR-19",
+            "the longest interval",
+            claim=max((i.length for i in since), default=None),
+            limit="interval",
+        )
+        share = float(case.pixit("accuracy_class_percent")) / 100
+        self._judge.check(
+            "C3-FR-19",
+            "the energy of an interval",
+            claim=sum(i.energy_wh for i in hour) if hour else None,
+            measure=measured,
+            predict=predicted,
+            # Two instruments of known class may differ by both; the analyzer's share is its uncertainty.
+            tolerance=share * float(measured.value) + float(measured.uncertainty),  # type: ignore[arg-type]
+            unit="Wh",
+            instrument_could_tell=True,
+        )
+        self._judge.settle()
+
+    @keyword
+    def meter_has_logged_every_message_and_receipt(self) -> None:
+        """C3-FR-26: whatever the ADCS sent stands in the meter's log, and so does what the meter sent back."""
+        case = self._case
+        for message_id in case.asked:
+            for event in (EventCode.MESSAGE_RECEIVED, EventCode.RECEIPT_SENT):
+                entry = case.logged(event, message_id)
+                should = case.logged(event, message_id, case.model)
+                record = case.sent(message_id)
+                code = record.message.code.name
+                self._judge.check(
+                    "C3-FR-26",
+                    f"{event.name.lower().replace('_', ' ')} of a {code} is logged",
+                    claim=entry is not None,
+                    predict=case.predict(should is not None),
+                    expected=True,
+                )
+        self._judge.settle()
+
+    @keyword
+    def meter_converts_to(self, billing: str) -> None:
+        """C3-FR-27: between prepaid and regular billing, on request, with the service on throughout."""
+        case, wanted = self._case, Billing[billing.upper()]
+        case.send(MessageCode.BILLING, billing=wanted)
+        self.a_recording_interval_ends()
+        self._judge.check(
+            "C3-FR-27",
+            f"converted to {billing} billing",
+            claim=case.meter.service().billing,
+            predict=case.predict(case.model.service().billing),
+            expected=wanted,
+        )
+        self._judge.check(
+            "C3-FR-27",
+            f"the service is on with {billing} billing",
+            claim=case.meter.service().energised,
+            measure=case.service.flows(),
+            predict=case.service.should_flow(),
+            expected=True,
+            instrument_could_tell=True,
+        )
+        self._judge.settle()
+
+    @keyword
+    def command_is_executed_in_time(self, code: str, **fields: Any) -> None:
+        """C3-NFR-02: from the request at the ADCS to the execution, as the meter's log and the analyzer have it.
+
+        A limit is below what the load draws: its execution is the trip that the analyzer sees.
+        """
+        case, command = self._case, MessageCode[code]
+        ahead = case.ahead_by()
+        most_s = self._judge.seconds("C3-NFR-02", "request to execution")
+        asked = case.bench.now
+        message_id = case.submit(command, **fields)
+        case.asked.append(message_id)
+        witnesses: dict[str, Any] = {}
+        if command is not MessageCode.RESTORE:
+            seen = case.service.when(command is MessageCode.CONNECT, most_s + 30)
+            uncertainty = case.service.moment_uncertainty_s
+            measured = None if seen is None else (seen - asked).total_seconds()
+            witnesses["measure"] = Witness.measure(measured, uncertainty, "analyzer")
+        case.until_receipt(message_id, most_s + 60)
+        for name, who in (("claim", case.meter), ("predict", case.model)):
+            found = [e for e in who.log() if e.event is EXECUTION[command] and e.at - ahead >= asked]
+            after = (found[0].at - ahead - asked).total_seconds() if found else None
+            witnesses[name] = case.predict(after) if name == "predict" else after
+        self._judge.check(
+            "C3-NFR-02",
+            f"{code.lower()} executed",
+            system="Meter",
+            limit="request to execution",
+            unit="s",
+            instrument_could_tell="measure" in witnesses,
+            **witnesses,
+        )
+        self._judge.settle()
+
+    @keyword
+    def load_stays_on_without_a_limit(self, time: timedelta) -> None:
+        """C3-NFR-02: after a restore the load that tripped the limit runs on."""
+        case = self._case
+        case.send(MessageCode.CONNECT)
+        case.bench.advance(time.total_seconds())
+        self._judge.check(
+            "C3-NFR-02",
+            "restored: the load that tripped it runs on",
+            system="Meter",
+            claim=case.meter.service().limit_w is None,
+            measure=case.service.flows(),
+            predict=case.service.should_flow(),
+            expected=True,
+            instrument_could_tell=True,
+        )
+        self._judge.settle()
+
+    @keyword
+    def command_is_processed_at_once(self, code: str) -> None:
+        """C3-NFR-03: from the moment the meter took the message to its execution, as its log and the analyzer have it."""
+        case, command = self._case, MessageCode[code]
+        ahead, before = case.ahead_by(), len(case.bench.taken)
+        message_id = case.submit(command)
+        seen = case.service.when(command is MessageCode.CONNECT, 30)
+        case.until_receipt(message_id, 60)
+        taken = [at for at, name, what, _ in case.bench.taken[before:] if (name, what) == (case.meter_name, "send")]
+        executed = [e for e in case.meter.log() if e.event is EXECUTION[command] and taken and e.at - ahead >= taken[0]]
+        should = [e for e in case.model.log() if e.event is EXECUTION[command] and taken and e.at - ahead >= taken[0]]
+        self._judge.check(
+            "C3-NFR-03",
+            f"{code.lower()} processed on receipt",
+            claim=(executed[0].at - ahead - taken[0]).total_seconds() if executed else None,
+            measure=None if seen is None or not taken else (seen - taken[0]).total_seconds(),
+            uncertainty=case.service.moment_uncertainty_s,
+            predict=case.predict((should[0].at - ahead - taken[0]).total_seconds() if should else None),
+            # The analyzer's moment comes with its uncertainty on top.
+            limit=self._judge.limit("C3-NFR-03", "at once").wider(2 * case.service.moment_uncertainty_s),
+            unit="s",
+            instrument_could_tell=True,
+        )
+        self._judge.settle()
+
+    @keyword
+    def scheduled_event_runs_from_start_to_end(self, lead: timedelta, length: timedelta) -> None:
+        """C3-NFR-03: the service is energised at the event's start and given back at its end."""
+        case = self._case
+        start = case.bench.now + lead
+        fields = {**case.event(), "starts_at": start, "ends_at": start + length}
+        case.send(MessageCode.SCHEDULE, **fields)
+        for what, moment, flowing in (("start", start, True), ("end", start + length, False)):
+            case.bench.advance(max(0.0, (moment - case.bench.now).total_seconds() - 1.0))
+            seen = case.service.when(flowing, 15)
+            self._judge.check(
+                "C3-NFR-03",
+                f"the event's {what}",
+                measure=None if seen is None else (seen - moment).total_seconds(),
+                uncertainty=case.service.moment_uncertainty_s,
+                predict=case.predict(0.0 if case.service.should_flow().value is flowing else None),
+                limit="at once",
+                unit="s",
+                instrument_could_tell=True,
+            )
+        self._judge.settle()
+
+
+def _next_mark(now: datetime, interval: timedelta) -> datetime:
+    """The next moment that is a whole number of intervals into its day."""
+    day = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    return day + ((now - day) // interval + 1) * interval

@@ -1,0 +1,62 @@
+"""Keywords of what prepayment asks of the meter data management system: what it has, others can read, and when."""
+
+from __future__ import annotations
+
+from robot.api.deco import keyword, library
+
+from bench.judge.witness import Witness
+from bench.keywords import PrepaymentKeywords
+from bench.watch import Subscriber
+from drivers.roles import MessageCode
+
+_LONGEST_CYCLE_S = 3700.0
+"""A little more than the longest cycle for which data might wait, in bench seconds."""
+
+
+@library(scope="TEST")
+class prepayment_meter_data(PrepaymentKeywords):  # noqa: N801 - Robot finds a library's class by the file's name
+    """The meter data management system's part in prepayment. `meter` names the meter under test in the bench file."""
+
+    @keyword
+    def mdms_makes_everything_available(self) -> None:
+        """C3-FR-31: what it has logged of every kind can be read by other systems."""
+        case, mdms = self._case, self._case.mdms
+        for kind, available in (
+            ("receipt", mdms.receipts),
+            ("interval", mdms.intervals),
+            ("log", mdms.logs),
+            ("test", mdms.test_results),
+            ("schedule", mdms.schedules),
+            ("balance", mdms.balances),
+        ):
+            there = len(case.ask(available, case.meter_id))
+            # Of schedules those count that the meter still holds.
+            logged = len(case.meter.schedule() if kind == "schedule" else case.held(kind))
+            self._judge.check(
+                "C3-FR-31", f"{kind}: available of {logged} logged", claim=there if logged else None, expected=logged
+            )
+        self._judge.settle()
+
+    @keyword
+    def mdms_makes_data_available_within(self, limit: str) -> None:
+        """C3-NFR-07: from reception to the moment at which a subscriber has read it, by bench time, for whatever a meter
+        test brings in; `limit` is the requirement's, by name."""
+        case = self._case
+        watch = Subscriber(case.bench, case.meter_id, ("receipt", "log", "test"))
+        message_id = case.submit(MessageCode.TEST)
+        # A system that publishes late gets the time to show how late.
+        case.until(watch.has_read_all, _LONGEST_CYCLE_S)
+        watch.end()
+        for kind, delays in watch.delays_s().items():
+            known = [delay for delay in delays if delay is not None]
+            slowest = max(known) if known and len(known) == len(delays) else None
+            self._judge.check(
+                "C3-NFR-07",
+                f"{kind}: reception to availability, the slowest of {len(delays)}",
+                measure=Witness.measure(slowest, watch.uncertainty_s, "subscriber"),
+                limit=limit,
+                unit="s",
+            )
+        there = [p for p in case.ask(case.mdms.receipts, case.meter_id) if p.value.message_id == message_id]
+        self._judge.check("C3-NFR-07", "the receipt can be read", claim=bool(there), expected=True)
+        self._judge.settle()
