@@ -28,6 +28,17 @@ class Reason(enum.StrEnum):
     UNKNOWN_METER = "unknown_meter"
     UNKNOWN_MESSAGE = "unknown_message"
     INCOMPLETE_REQUEST = "incomplete_request"
+    IN_THE_PAST = "in_the_past"
+    END_BEFORE_START = "end_before_start"
+    UNKNOWN_COMMAND = "unknown_command"
+    NOT_PLANNED = "not_planned"  # carried out or cancelled already
+    NOT_PLANNABLE = "not_plannable"
+    UNKNOWN_ALERT = "unknown_alert"
+    NOT_REPEATABLE = "not_repeatable"
+    ALERT_IS_OVER = "alert_is_over"
+    UNKNOWN_RULE = "unknown_rule"
+    RULE_NOT_POSSIBLE = "rule_not_possible"
+    PRIORITY_OUT_OF_RANGE = "priority_out_of_range"
     NOT_OPEN = "not_open"  # the database cannot be opened
 
 

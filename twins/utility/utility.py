@@ -15,10 +15,12 @@ from twins.utility.errors import NotAccepted, Reason
 from twins.utility.mdms import Mdms
 from twins.utility.network import AmiNetwork
 from twins.utility.payments import ConfiguredProcessor, PaymentProcessor
+from twins.utility.weather import ToldWeather, WeatherService
 
 
 class Utility:
-    """CSS, ADCS, MDMS and the AMI network. `meters` maps the meter id of an account to whatever plays that meter's role.
+    """CSS, ADCS, MDMS, the AMI network and the weather. `meters` maps the meter id of an account to whatever plays that meter's
+    role; without a `weather` service `told_weather` says what the bench file foresees and what it is told.
 
     NotAccepted where an account names a meter that is not there, or the database cannot be opened.
     """
@@ -33,6 +35,7 @@ class Utility:
         defects: frozenset[str] = frozenset(),
         database_url: str = "sqlite://",
         processor: PaymentProcessor | None = None,
+        weather: WeatherService | None = None,
     ) -> None:
         for customer in config.customers:
             for account in customer.accounts:
@@ -46,11 +49,24 @@ class Utility:
         self.processor: PaymentProcessor = processor or ConfiguredProcessor(clock, config.payments.processor)
         self.network = AmiNetwork(clock, config.network, seed)
         self.mdms = Mdms(clock, self._engine, config, seed, of("mdms", defects))
-        self.adcs = Adcs(clock, self._engine, config.adcs, meters, self.network, self.mdms, of("adcs", defects))
+        self.told_weather = ToldWeather(clock, config.weather)
+        self.adcs = Adcs(
+            clock,
+            self._engine,
+            config.adcs,
+            meters,
+            self.network,
+            self.mdms,
+            of("adcs", defects),
+            classes={a.meter_id: c.customer_class for c in config.customers for a in c.accounts},
+            zone=config.zone,
+            weather=weather or self.told_weather,
+        )
         self.css = Css(clock, self._engine, config, self.processor, self.adcs, self.mdms, of("css", defects))
 
     def start(self) -> None:
         """Load customers and history, take up what was left unfinished, and begin to serve."""
+        self.told_weather.start()
         self.mdms.start()
         self.adcs.start()
         self.css.start()
@@ -60,4 +76,5 @@ class Utility:
         await self.css.close()
         await self.adcs.close()
         self.mdms.close()
+        self.told_weather.close()
         self._engine.dispose()
