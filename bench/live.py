@@ -33,13 +33,19 @@ def keep_up(
     bench, ready = Bench(inventory.load(bench_file, links), seed=seed, defects=defects), False
     try:
         with bench:
-            ready = True
+            ready, meter_data = True, bench.meter_data()
             if as_json:
-                said = {"bench": bench.name, "mirror": bench.mirror_url, "devices": bench.describe()}
+                said = {
+                    "bench": bench.name,
+                    "mirror": bench.mirror_url,
+                    "meter_data": meter_data,
+                    "devices": bench.describe(),
+                }
                 sys.stdout.write(json.dumps(said) + "\n")
                 sys.stdout.flush()
             else:
-                print(f"{bench.name} is up; mirror at {bench.mirror_url}; Ctrl-C takes it down", flush=True)
+                served = f"; meter data at {meter_data}" if meter_data else ""
+                print(f"{bench.name} is up; mirror at {bench.mirror_url}{served}; Ctrl-C takes it down", flush=True)
             console = Console()
             show = console.is_terminal and not as_json
             with Live(_table(bench), console=console, refresh_per_second=4) if show else nullcontext() as live:

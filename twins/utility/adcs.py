@@ -458,10 +458,12 @@ class Adcs:
             self._log_receipt(line, receipt)
         if receipts:
             self._pass_receipts(line, receipts)
-            line.receipts_after = max(r.sequence for r in receipts)
-            self._keep(line, receipts_after=line.receipts_after)
         for receipt in receipts:
-            await self._complete(line, receipt)
+            if not await self._complete(line, receipt):
+                return False
+            # what a receipt leads to comes first: who dies here, or hears nothing, reads the receipt again
+            line.receipts_after = max(line.receipts_after, receipt.sequence)
+            self._keep(line, receipts_after=line.receipts_after)
         return True
 
     async def _fetch_intervals(self, line: _Line) -> bool:
@@ -488,33 +490,41 @@ class Adcs:
             self._keep(line, log_after=last)
         return entries is not None
 
-    async def _complete(self, line: _Line, receipt: Receipt) -> None:
-        """A message has its receipt: close it, and fetch or pass what belongs to it."""
+    async def _complete(self, line: _Line, receipt: Receipt) -> bool:
+        """A message has its receipt: fetch or pass what belongs to it, and close it. False where the meter does not say."""
         with Session(self._engine) as session:
             row = session.get(MessageRow, receipt.message_id)
         if row is None or row.meter_id != line.meter_id:
-            return
-        line.pending.pop(receipt.message_id, None)
+            return True
         if row.receipt_status not in (None, int(ReceiptStatus.DUPLICATE)):
-            return
+            line.pending.pop(receipt.message_id, None)
+            return True
+        processed = receipt.status in (ReceiptStatus.PROCESSED, ReceiptStatus.DUPLICATE)
+        if processed and not await self._follow_up(line, _MESSAGE.validate_python(row.body), receipt):
+            return False
+        line.pending.pop(receipt.message_id, None)
         self._update(
             receipt.message_id, state=State.DONE, receipt_at=self._clock.now(), receipt_status=int(receipt.status)
         )
-        if receipt.status not in (ReceiptStatus.PROCESSED, ReceiptStatus.DUPLICATE):
-            return
-        message = _MESSAGE.validate_python(row.body)
+        return True
+
+    async def _follow_up(self, line: _Line, message: MeterMessage, receipt: Receipt) -> bool:
+        """Fetch or pass what belongs to a message that was processed. False where the meter does not say."""
         if message.code in (MessageCode.PREPAYMENT, MessageCode.BALANCE):
             self._mdms.store_balance(line.meter_id, _statement(message, receipt))
         elif message.code is MessageCode.TEST:
             result = await self._read(line, line.meter.test_result)
-            if result is not None:
-                self._log(line, Direction.FROM_METER, "test result", message, f"of message {result.message_id}")
-                self._mdms.store_test_result(line.meter_id, result)
+            if result is None:
+                return False
+            self._log(line, Direction.FROM_METER, "test result", message, f"of message {result.message_id}")
+            self._mdms.store_test_result(line.meter_id, result)
         elif message.code in (MessageCode.SCHEDULE, MessageCode.CANCEL_SCHEDULE):
             events = await self._read(line, line.meter.schedule)
-            if events is not None:
-                self._log(line, Direction.FROM_METER, "schedule", message, f"{len(events)} events")
-                self._mdms.store_schedule(line.meter_id, events)
+            if events is None:
+                return False
+            self._log(line, Direction.FROM_METER, "schedule", message, f"{len(events)} events")
+            self._mdms.store_schedule(line.meter_id, events)
+        return True
 
     def _pass_receipts(self, line: _Line, receipts: Sequence[Receipt]) -> None:
         if "keeps_receipts" in self._defects:

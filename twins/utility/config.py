@@ -6,6 +6,7 @@ Bench files give it; unknown keys are refused. Defaults are those of the utility
 from __future__ import annotations
 
 import enum
+import os
 from datetime import time
 from typing import Annotated, Any, Literal, Self, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -269,6 +270,55 @@ class CssConfig(_Section):
     """Logarithm of the work that checking a credential takes."""
 
 
+class MdmsClient(_Section):
+    """Another system that may read meter data. Its token stands here, or in the environment variable `token_env`."""
+
+    name: str = Field(min_length=1)
+    token: str | None = Field(default=None, min_length=16, repr=False)
+    token_env: str | None = None
+
+    @model_validator(mode="after")
+    def _has_one_token(self) -> Self:
+        if (self.token is None) == (self.token_env is None):
+            raise ValueError(f"client {self.name!r} needs either token or token_env")
+        return self
+
+    def secret(self) -> str:
+        """The token. ValueError where the environment variable is missing or too short."""
+        if self.token is not None:
+            return self.token
+        assert self.token_env is not None
+        found = os.environ.get(self.token_env, "")
+        if len(found) < 16:
+            raise ValueError(
+                f"mdms: the token of client {self.name!r} is wanted in the environment variable {self.token_env}, "
+                "16 characters or more; set it"
+            )
+        return found
+
+
+class MdmsConfig(_Section):
+    """Where the MDMS serves meter data over REST (not at all unless `listen` is given), and to whom."""
+
+    listen: str | None = Field(default=None, pattern=r"^(\[[0-9a-fA-F:]+\]|[^\s:\[\]]+):\d{1,5}$")
+    """`HOST:PORT`; port 0 picks a free one."""
+    clients: tuple[MdmsClient, ...] = ()
+
+    @model_validator(mode="after")
+    def _somebody_may_read(self) -> Self:
+        if self.listen is not None and not self.clients:
+            raise ValueError("mdms: listen needs clients: who may read, each with a name and a token")
+        if self.listen is not None and self.address[1] > 65_535:
+            raise ValueError(f"mdms: {self.listen}: ports go up to 65535")
+        return self
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port of `listen`."""
+        host, _, port = (self.listen or "").rpartition(":")
+        return host.strip("[]"), int(port)
+
+
 class UtilityConfig(_Section):
     """The utility."""
 
@@ -278,6 +328,7 @@ class UtilityConfig(_Section):
     network: NetworkConfig = NetworkConfig()
     css: CssConfig = CssConfig()
     adcs: AdcsConfig = AdcsConfig()
+    mdms: MdmsConfig = MdmsConfig()
     weather: tuple[Observation, ...] = ()
     """What the weather will be; where nothing is said of a moment, no rule about weather is in force."""
     customers: tuple[CustomerConfig, ...] = ()

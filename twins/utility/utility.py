@@ -13,6 +13,7 @@ from twins.utility.css import Css
 from twins.utility.database import open_database
 from twins.utility.errors import NotAccepted, Reason
 from twins.utility.mdms import Mdms
+from twins.utility.mdms_query import MeterData
 from twins.utility.network import AmiNetwork
 from twins.utility.payments import ConfiguredProcessor, PaymentProcessor
 from twins.utility.weather import ToldWeather, WeatherService
@@ -50,6 +51,8 @@ class Utility:
         self.network = AmiNetwork(clock, config.network, seed)
         self.mdms = Mdms(clock, self._engine, config, seed, of("mdms", defects))
         self.told_weather = ToldWeather(clock, config.weather)
+        self.meters = tuple(meters)
+        self.meter_data = MeterData(clock, self._engine)
         self.adcs = Adcs(
             clock,
             self._engine,
