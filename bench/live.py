@@ -44,8 +44,9 @@ def keep_up(
                 sys.stdout.write(json.dumps(said) + "\n")
                 sys.stdout.flush()
             else:
-                served = f"; meter data at {meter_data}" if meter_data else ""
-                print(f"{bench.name} is up; mirror at {bench.mirror_url}{served}; Ctrl-C takes it down", flush=True)
+                print(f"{bench.name} is up; mirror at {bench.mirror_url}; Ctrl-C takes it down", flush=True)
+                if meter_data is not None:
+                    print(f"meter data at {meter_data}", flush=True)
             console = Console()
             show = console.is_terminal and not as_json
             with Live(_table(bench), console=console, refresh_per_second=4) if show else nullcontext() as live:
