@@ -99,6 +99,12 @@ class _Line:
         """The most urgent message that may be sent now."""
         return next((p for p in self.heads() if p.not_before <= now), None)
 
+    def listens_before(self, pending: _Pending, now: datetime) -> bool:
+        """Whether the receipt of a more urgent message is due to be looked for before this one is sent: a long queue must not
+        make it seem lost."""
+        urgent = any(p.accepted and p.message.priority < pending.message.priority for p in self.pending.values())
+        return urgent and self.poll_at is not None and self.poll_at <= now
+
 
 class Adcs:
     """The advanced data collection system. Every method belongs to the event loop's thread.
@@ -358,7 +364,7 @@ class Adcs:
         while True:
             now = self._clock.now()
             self._expire(line, now)
-            if (pending := line.ready(now)) is not None:
+            if (pending := line.ready(now)) is not None and not line.listens_before(pending, now):
                 await self._transmit(line, pending)
             elif line.poll_at is not None and line.poll_at <= now:
                 await self._poll(line)
@@ -593,7 +599,8 @@ class Adcs:
         pending.deadline = now + timedelta(seconds=self._config.receipt_timeout_s)
         if (retry_at := self._retry_at(pending)) is not None:
             pending.deadline = max(now, retry_at)
-        line.poll_at = now + timedelta(seconds=self._config.receipt_poll_s)
+        poll_at = now + timedelta(seconds=self._config.receipt_poll_s)
+        line.poll_at = poll_at if line.poll_at is None else min(line.poll_at, poll_at)
 
     def _expire(self, line: _Line, now: datetime) -> None:
         """Send again, or stop waiting for, messages whose receipt is overdue."""

@@ -169,7 +169,8 @@ class Rules:
     def gate(self, admitted: Admitted) -> tuple[list[Admitted], Callable[[Session], None]]:
         """Hold a message back where a rule says so. Returns the messages that go with it, and what is to be written."""
         meter_id, code = admitted.request.meter_id, admitted.message.code
-        idle = [held for held in self._held(meter_id) if held.code in _IDLE.get(code, ())]
+        idles = _IDLE.get(code, ())
+        idle = [held for held in self._held(meter_id) if held.code in idles] if idles else []
         rule = None if admitted.free else self._holding(meter_id, code)
         along: list[Admitted] = []
         limited = None
