@@ -110,6 +110,7 @@ class Bench:
         self.identities: dict[str, Identity] = {}
         self.utility: Any = None
         self._passwords: dict[str, str] = {}
+        self._meter_data_url: str | None = None
         self.mirror: Any = None
         self.mirror_url: str | None = None
         self.website: str | None = None
@@ -346,6 +347,30 @@ class Bench:
         )
         self._undo.append(("the utility", lambda: self.loop.run(self.utility.close(), 10)))
         self.loop.call(self.utility.start)
+
+    def meter_data(self) -> str | None:
+        """Where the MDMS serves meter data over REST, from the first time this is asked. None where the bench file does
+        not say."""
+        if self._meter_data_url is None and self.config.utility.mdms.listen is not None:
+            self._meter_data_url = self._serve_meter_data()
+        return self._meter_data_url
+
+    def _serve_meter_data(self) -> str:
+        from twins.utility.mdms_rest import meter_data_app
+        from twins.utility.web import Server, WebError, serve
+
+        config, utility = self.config.utility.mdms, self.utility
+        try:
+            tokens = {client.name: client.secret() for client in config.clients}
+        except ValueError as no:
+            raise BenchError(str(no)) from None
+        app = meter_data_app(self.clock, utility.mdms, utility.meter_data, utility.meters, tokens)
+        try:
+            server: Server = self.loop.run(serve(app, *config.address, self.clock))
+        except WebError as no:
+            raise BenchError(f"bench {self.name!r}: twinbench.utility.mdms.listen: {no}") from no
+        self._undo.append(("the meter data's server", lambda: self.loop.run(server.close(), 15)))
+        return server.address
 
     def _mirror(self) -> None:
         from twins.mirror.devices import MirroredDevice, MirrorError, RunInfo

@@ -35,12 +35,13 @@ def keep_up(
     bench, ready = Bench(inventory.load(bench_file, links), seed=seed, defects=defects), False
     try:
         with bench:
-            ready = True
+            ready, meter_data = True, bench.meter_data()
             if as_json:
                 said = {
                     "bench": bench.name,
                     "mirror": bench.mirror_url,
                     "website": bench.website,
+                    "meter_data": meter_data,
                     "devices": bench.describe(),
                 }
                 sys.stdout.write(json.dumps(said) + "\n")
@@ -50,6 +51,8 @@ def keep_up(
                 print(f"{bench.name} is up; {at}; Ctrl-C takes it down", flush=True)
                 if bench.website and not os.environ.get(PASSWORD):
                     print(f"to sign in at the website, start with a password in {PASSWORD}", flush=True)
+                if meter_data is not None:
+                    print(f"meter data at {meter_data}", flush=True)
             console = Console()
             show = console.is_terminal and not as_json
             with Live(_table(bench), console=console, refresh_per_second=4) if show else nullcontext() as live:

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import yaml
 
@@ -305,6 +306,8 @@ def test_up_says_where_and_ends_cleanly(number: signal.Signals) -> None:
         assert ready["bench"] == "twin"
         assert {one["name"] for one in ready["devices"]} == DEVICES
         assert _mirrored(ready["mirror"]) == DEVICES
+        answer = httpx.get(f"{ready['meter_data']}/v1/meters", headers={"Authorization": "Bearer only-for-this-bench"})
+        assert answer.json() == ["TB-0001"]
         process.send_signal(number)
         said, complained = process.communicate(timeout=20)
     assert process.returncode == 0

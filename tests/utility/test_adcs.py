@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
-from drivers.roles import EventCode, MessageCode, ReceiptStatus, Switch
+from drivers.roles import AtZero, EventCode, MessageCode, ReceiptStatus, Switch
 from tests.conftest import BOTH
 from tests.utility.conftest import METER, Town
 from twins.utility.adcs import Request
@@ -211,3 +212,44 @@ def test_a_receipt_that_comes_too_late_is_found_by_the_next_collection(town: Tow
     here.after(60)
     here.collect()
     assert here.ask(here.utility.adcs.message, message_id).state is State.DONE
+
+
+def test_on_a_slow_network_an_urgent_message_waits_for_none_but_the_one_under_way(town: Towns) -> None:
+    here = town(network={"latency_s": 8.0, "jitter_s": 0.0, "timeout_s": 60.0})
+    texts = [submit(here, MessageCode.TEXT, text=f"text {k}") for k in range(4)]
+    here.after(5)
+    urgent = submit(here, MessageCode.CONNECT)
+    here.after(600)
+    arrived = [e.argument for e in here.meter.log() if e.event is EventCode.MESSAGE_RECEIVED]
+    assert arrived == [texts[0], urgent, *texts[1:]]
+    completed = {r.message_id: r.completed_at for r in here.meter.receipts()}
+    record = here.ask(here.utility.adcs.message, urgent)
+    assert completed[urgent] - record.submitted_at < timedelta(seconds=60)
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_what_a_receipt_leads_to_is_fetched_although_the_meter_falls_silent(
+    town: Towns, tmp_path: Path, restart: bool
+) -> None:
+    here = town(url=f"sqlite:///{tmp_path}/utility.db")
+    start = here.clock.now() + timedelta(days=2)
+    event = {"event_id": 7, "starts_at": start, "ends_at": start + timedelta(hours=4), "credit_wh": 9_000}
+    message_id = submit(here, MessageCode.SCHEDULE, at_zero=AtZero.LIMIT, **event)
+    adcs, soon = here.utility.adcs, here.clock.now() + timedelta(seconds=60)
+    received = here.loop.run(
+        here.clock.run_until(soon, lambda: any(t.kind == "receipt" for t in adcs.transactions(METER)))
+    )
+    assert received
+    here.ask(here.utility.network.cut, METER)
+    here.after(300)
+    assert here.ask(here.utility.mdms.schedules, METER) == ()
+    if restart:
+        here.loop.run(here.utility.close())
+        here.utility = here.found()
+    here.ask(here.utility.network.mend, METER)
+    here.after(1_800)
+    here.collect()
+    (held,) = here.ask(here.utility.mdms.schedules, METER)
+    assert held.value.event_id == 7
+    assert here.ask(here.utility.adcs.message, message_id).state is State.DONE
+    assert len(here.ask(here.utility.mdms.receipts, METER)) == 1

@@ -33,6 +33,13 @@ from twins.utility.utility import Utility
         ({"adcs": {"priorities": {"shout": 1}}}, "shout"),
         ({"adcs": {"collection_period_s": 86_401}}, "collection_period_s"),
         ({"payments": {"methods": ["barter"]}}, "pay_station"),
+        ({"adcs": {"rules": [{"name": "idle"}]}}, "idle"),
+        ({"weather": [{"at": "2026-01-05T08:00:00Z", "temperature_c": 400}]}, "temperature_c"),
+        ({"mdms": {"listen": "127.0.0.1:0"}}, "clients"),
+        ({"mdms": {"listen": "nowhere"}}, "listen"),
+        ({"mdms": {"listen": "127.0.0.1:70000", "clients": [{"name": "a", "token": "x" * 16}]}}, "65535"),
+        ({"mdms": {"clients": [{"name": "a", "token": "short"}]}}, "token"),
+        ({"mdms": {"clients": [{"name": "a"}]}}, "token_env"),
         ({"time_zone": "Moon/Tranquility"}, "Moon/Tranquility"),
     ],
 )

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
-from drivers.roles import AtZero, MessageCode
+from drivers.roles import AtZero, EventCode, MessageCode
 from tests.utility.conftest import ACCOUNT, DECLINED, METER, Town, means_of
 from tests.utility.trouble_probes import TROUBLE_PROBES
 from twins.defects import CATALOGUE
 from twins.utility.adcs import Request
+from twins.utility.adcs_alerts import AlertRequest
 from twins.utility.adcs_records import Direction, State
 from twins.utility.errors import NotAccepted
 from twins.utility.mdms import Kind
@@ -151,6 +153,139 @@ def schedule_goes_at_once(here: Town) -> bool:
     return bool(here.ask(here.utility.adcs.message, message_id).state is State.DONE)
 
 
+def switched(here: Town) -> bool:
+    """Whether the meter was told to disconnect."""
+    return any(e.message_code is MessageCode.DISCONNECT for e in here.meter.log())
+
+
+def command(here: Town, code: MessageCode, **fields: Any) -> int:
+    return int(here.ask(here.utility.adcs.submit, Request("suite", METER, code, **fields)))
+
+
+def planned(here: Town, seconds: float) -> int:
+    due = here.clock.now() + timedelta(seconds=seconds)
+    return int(here.ask(here.utility.adcs.commands.plan, Request("suite", METER, MessageCode.DISCONNECT), due))
+
+
+def waits_for_its_moment(here: Town) -> bool:
+    planned(here, 300)
+    here.after(200)
+    return not switched(here)
+
+
+def moves_with_its_plan(here: Town) -> bool:
+    moved = planned(here, 100)
+    here.ask(here.utility.adcs.commands.replan, moved, here.clock.now() + timedelta(seconds=300))
+    here.after(200)
+    return not switched(here)
+
+
+def stays_cancelled(here: Town) -> bool:
+    here.ask(here.utility.adcs.commands.cancel, planned(here, 100))
+    here.after(200)
+    return not switched(here)
+
+
+def rule_keeps_its_time(here: Town) -> bool:
+    begins = here.clock.now() + timedelta(hours=1)
+    here.ask(here.utility.adcs.rules.add, name="later", starts_at=begins, begin="disconnect")
+    here.after(60)
+    return not switched(here)
+
+
+def rule_keeps_to_its_class(here: Town) -> bool:
+    here.ask(here.utility.adcs.rules.add, name="shops", classes=("commercial",), begin="disconnect")
+    here.after(60)
+    return not switched(here)
+
+
+def held_in_the_heat(here: Town) -> int:
+    here.ask(here.utility.adcs.rules.add, name="heat", above_c=38, hold=("disconnect",))
+    here.ask(here.utility.told_weather.report, 41.0)
+    message_id = command(here, MessageCode.DISCONNECT)
+    here.after(60)
+    return message_id
+
+
+def heat_holds(here: Town) -> bool:
+    held_in_the_heat(here)
+    return not switched(here)
+
+
+def held_is_carried_out(here: Town) -> bool:
+    held_in_the_heat(here)
+    here.ask(here.utility.told_weather.report, 20.0)
+    here.after(60)
+    return switched(here)
+
+
+def held_is_logged(here: Town) -> bool:
+    held = held_in_the_heat(here)
+    return held in [e.message_id for e in here.ask(here.utility.adcs.rules.log, METER)]
+
+
+def arrives(code: MessageCode, **fields: Any) -> Probe:
+    def probe(here: Town) -> bool:
+        message_id = command(here, code, **fields)
+        here.after(30)
+        return message_id in [r.message_id for r in here.meter.receipts()]
+
+    return probe
+
+
+def told(here: Town, seconds: float, **fields: Any) -> int:
+    """Alerts that the meter got within a time."""
+    here.ask(here.utility.adcs.alerts.request, AlertRequest("CSS", METER, "Low", **fields))
+    here.after(seconds)
+    return len([e for e in here.meter.log() if e.event is EventCode.MESSAGE_RECEIVED])
+
+
+def taken_back_is_silent(here: Town) -> bool:
+    alert = here.ask(here.utility.adcs.alerts.request, AlertRequest("CSS", METER, "Low", timedelta(minutes=5)))
+    here.after(60)
+    here.ask(here.utility.adcs.alerts.take_back, alert)
+    here.after(1_000)
+    return len([e for e in here.meter.log() if e.event is EventCode.MESSAGE_RECEIVED]) == 1
+
+
+def urgent_overtakes(here: Town) -> bool:
+    texts = [command(here, MessageCode.TEXT, text=f"text {k}") for k in range(4)]
+    here.after(0.5)
+    urgent = command(here, MessageCode.DISCONNECT)
+    here.after(60)
+    order = [r.message_id for r in here.meter.receipts()]
+    return order == [texts[0], urgent, *texts[1:]]
+
+
+def priorities_are_configured(here: Town) -> bool:
+    here.ask(here.utility.adcs.priorities.set, MessageCode.TEXT, 0)
+    disconnect, text = command(here, MessageCode.DISCONNECT), command(here, MessageCode.TEXT, text="first")
+    here.after(60)
+    return [r.message_id for r in here.meter.receipts()] == [text, disconnect]
+
+
+def retried(here: Town) -> tuple[list[float], set[int]]:
+    """Seconds between sendings of a disconnect whose answers are lost for a minute, and the ids that the meter got."""
+    message_id = command(here, MessageCode.DISCONNECT)
+    here.after(1.5)
+    here.ask(here.utility.network.cut, METER)
+    here.after(30)
+    here.ask(here.utility.network.mend, METER)
+    here.after(60)
+    sent = [
+        t.at
+        for t in here.ask(here.utility.adcs.transactions, METER)
+        if t.direction is Direction.TO_METER and t.message_id == message_id
+    ]
+    got = {e.argument for e in here.meter.log() if e.event is EventCode.MESSAGE_RECEIVED}
+    return [(at - sent[0]).total_seconds() for at in sent[1:]], got
+
+
+def retried_in_time(here: Town) -> bool:
+    after, _ = retried(here)
+    return len(after) == 1 and 44 <= after[0] <= 46
+
+
 PROBES: dict[str, Probe] = {
     "request_without_time_frame": request_time_frame,
     "customer_without_address": lambda here: bool(
@@ -187,6 +322,29 @@ PROBES: dict[str, Probe] = {
     "schedules_wait_for_collection": schedule_goes_at_once,
     "passes_receipts_in_batches": passed_at_once,
     "holds_commands_a_minute": executed_in_time,
+    "planned_commands_go_at_once": waits_for_its_moment,
+    "keeps_the_first_moment": moves_with_its_plan,
+    "sends_cancelled_commands": stays_cancelled,
+    "rules_at_any_time": rule_keeps_its_time,
+    "rules_for_every_class": rule_keeps_to_its_class,
+    "rules_without_weather": heat_holds,
+    "forgets_held_commands": held_is_carried_out,
+    "held_commands_not_logged": held_is_logged,
+    "never_sends_texts": arrives(MessageCode.TEXT, text="hello"),
+    "never_sends_limits": arrives(MessageCode.LIMIT, limit_w=2_000),
+    "alerts_once": lambda here: told(here, 4_000, every=timedelta(minutes=30)) == 3,
+    "alerts_hourly_whatever_is_asked": lambda here: told(here, 4_000, every=timedelta(minutes=30)) == 3,
+    "alerts_beyond_their_end": lambda here: (
+        told(here, 4_000, every=timedelta(minutes=10), until=here.clock.now() + timedelta(minutes=20)) == 2
+    ),
+    "alerts_after_they_are_taken_back": taken_back_is_silent,
+    "alerts_wait_a_minute": lambda here: told(here, 60) == 1,
+    "sends_in_order_of_arrival": urgent_overtakes,
+    "keeps_its_own_priorities": priorities_are_configured,
+    "retries_at_43_s": retried_in_time,
+    "retries_at_47_s": retried_in_time,
+    "never_retries": retried_in_time,
+    "retries_with_a_new_id": lambda here: len(retried(here)[1]) == 1,
     "receipts_not_published": receipt_is_available,
     "hides_meter_logs": logs_are_available,
     "publishes_hourly": published_at_once,

@@ -10,7 +10,7 @@ import asyncio
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import TypeVar
 
 from pydantic import TypeAdapter
@@ -20,8 +20,13 @@ from sqlalchemy.orm import Session
 from drivers.errors import DeviceError, LinkLost
 from drivers.roles import MessageCode, Meter, MeterMessage, Receipt, ReceiptStatus
 from twins.clock import Clock, Event, Timer
+from twins.utility.adcs_alerts import Alerts
+from twins.utility.adcs_commands import PlannedCommands
+from twins.utility.adcs_priorities import Priorities
 from twins.utility.adcs_records import (
     NEEDED,
+    SERVICE,
+    Admitted,
     Direction,
     LoggedRequest,
     MessageRecord,
@@ -29,21 +34,23 @@ from twins.utility.adcs_records import (
     State,
     Transaction,
 )
+from twins.utility.adcs_rules import Rules
 from twins.utility.adcs_tables import MessageIdRow, MessageRow, MeterRow, RequestRow, TransactionRow
 from twins.utility.adcs_tests import MeterTests
 from twins.utility.config import AdcsConfig
 from twins.utility.errors import NotAccepted, Reason
 from twins.utility.mdms import BalanceStatement, Mdms
 from twins.utility.network import AmiNetwork
+from twins.utility.weather import WeatherService
 
 T = TypeVar("T")
 
-_SERVICE = (MessageCode.CONNECT, MessageCode.DISCONNECT, MessageCode.LIMIT, MessageCode.RESTORE)
 _FIELDS = tuple(f.name for f in dataclasses.fields(MeterMessage) if f.default is None)
 _FIRST_ID_FROM = datetime(2000, 1, 1, tzinfo=UTC)
 _MESSAGE: TypeAdapter[MeterMessage] = TypeAdapter(MeterMessage)
 _REQUEST: TypeAdapter[Request] = TypeAdapter(Request)
-_HELD_S = 65.0
+_HELD_S = 61.0
+_NO_PRIORITY = 5
 _BATCH_S = 900
 
 
@@ -79,6 +86,7 @@ class _Line:
     poll_at: datetime | None = None
     silent_reads: int = 0
     timer: Timer | None = None
+    sending: _Pending | None = None
 
     def heads(self) -> list[_Pending]:
         """The first message to be sent of each priority, the most urgent first. It holds back those behind it even while
@@ -92,9 +100,19 @@ class _Line:
         """The most urgent message that may be sent now."""
         return next((p for p in self.heads() if p.not_before <= now), None)
 
+    def listens_before(self, pending: _Pending, now: datetime) -> bool:
+        """Whether the receipt of a more urgent message is due to be looked for before this one is sent: a long queue must not
+        make it seem lost."""
+        urgent = any(p.accepted and p.message.priority < pending.message.priority for p in self.pending.values())
+        return urgent and self.poll_at is not None and self.poll_at <= now
+
 
 class Adcs:
-    """The advanced data collection system. Every method belongs to the event loop's thread."""
+    """The advanced data collection system. Every method belongs to the event loop's thread.
+
+    `commands` are those planned for later, `alerts` those repeated, `rules` hold commands back or give them by time, class
+    and weather, `priorities` say what goes first. `classes` maps a meter to the class of its customer.
+    """
 
     def __init__(
         self,
@@ -105,6 +123,10 @@ class Adcs:
         network: AmiNetwork,
         mdms: Mdms,
         defects: frozenset[str] = frozenset(),
+        *,
+        classes: Mapping[str, str] | None = None,
+        zone: tzinfo = UTC,
+        weather: WeatherService | None = None,
     ) -> None:
         self._clock = clock
         self._engine = engine
@@ -117,6 +139,10 @@ class Adcs:
         self._lines: dict[str, _Line] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._timers: list[Timer] = []
+        self.priorities = Priorities(engine, config.priorities, defects)
+        self.commands = PlannedCommands(clock, engine, self, defects)
+        self.alerts = Alerts(clock, engine, self, config.alert_every_s, defects)
+        self.rules = Rules(clock, engine, self, config.rules, classes or {}, zone, weather, defects)
 
     def start(self) -> None:
         """Take up what was left unfinished, and begin to serve every meter."""
@@ -148,9 +174,16 @@ class Adcs:
             if self.tests.awaited(meter_id):
                 line.poll_at = now
             self._tasks.append(self._clock.spawn(self._serve(line), name=f"adcs {meter_id}"))
+        self.priorities.start()
+        self.rules.start(tuple(self._lines))
+        self.commands.start()
+        self.alerts.start()
 
     async def close(self) -> None:
         """Stop serving the meters; what was not done is taken up by the next start."""
+        self.rules.close()
+        self.commands.close()
+        self.alerts.close()
         for task in self._tasks:
             task.cancel()
         self.tests.close()
@@ -172,44 +205,107 @@ class Adcs:
 
     def submit(self, request: Request) -> int:
         """Log a request and queue its message; returns the message id. NotAccepted where it cannot be carried out."""
-        line = self._line(request.meter_id)
+        self.check(request)
+        if request.message_id is not None and self._known(request.message_id):
+            return request.message_id
+        admitted = self.admit(request)
+        self.enter([admitted], lambda session: None)
+        return admitted.message.message_id
+
+    # --- how the ADCS's own parts send (`adcs_records.Outbox`) ---
+
+    def serves(self, meter_id: str) -> bool:
+        """Whether there is such a meter."""
+        return meter_id in self._lines
+
+    def check(self, request: Request) -> None:
+        """NotAccepted where a request cannot be carried out."""
+        self._line(request.meter_id)
         missing = [name for name in NEEDED.get(request.code, ()) if getattr(request, name) is None]
         if missing:
             raise NotAccepted(
                 Reason.INCOMPLETE_REQUEST,
                 f"ADCS: a request for {request.code.name.lower()} needs {', '.join(missing)}",
             )
-        if request.message_id is not None and self._known(request.message_id):
-            return request.message_id
+
+    def admit(self, request: Request) -> Admitted:
+        """Check a request and make its message, with an id of its own unless it brings one. Nothing is sent yet."""
+        self.check(request)
         message_id = self.new_message_id() if request.message_id is None else request.message_id
+        return Admitted(request, self._message(request, message_id, self._clock.now()))
+
+    def enter(self, admitted: Sequence[Admitted], along: Callable[[Session], None]) -> None:
+        """Write messages, what rules make of them, and what `along` writes, in one transaction; then queue them."""
         now = self._clock.now()
-        message = self._message(request, message_id, now)
+        out: list[Admitted] = []
+        writes = [along]
+        for one in admitted:
+            others, write = self.rules.gate(one)
+            out += [one, *others]
+            writes.append(write)
         with Session(self._engine) as session, session.begin():
-            if "requests_not_logged" not in self._defects:
-                session.add(
-                    RequestRow(
-                        received_at=now,
-                        source=request.source,
-                        meter_id=request.meter_id,
-                        code=int(request.code),
-                        message_id=message_id,
-                        body=_REQUEST.dump_python(request, mode="json"),
-                    )
-                )
+            for one in out:
+                self._record(session, one, now)
+            session.flush()
+            for write in writes:
+                write(session)
+        for one in out:
+            if one.state is State.QUEUED:
+                self._queue(one.request.meter_id, one.message, now)
+
+    def withdraw(self, message_id: int, why: str, *, unanswered: bool = False) -> bool:
+        """Take back a message that was never sent (or, `unanswered`, never accepted); whether that was so."""
+        for line in self._lines.values():
+            pending = line.pending.get(message_id)
+            if pending is not None and not pending.accepted and line.sending is not pending:
+                if pending.attempts and not unanswered:
+                    return False
+                del line.pending[message_id]
+                self._update(message_id, state=State.CANCELLED, why=why)
+                return True
+        return False
+
+    def let_go(self, message_id: int) -> None:
+        """Queue a message that was held back."""
+        record = self.message(message_id)
+        self._queue(record.meter_id, record.message, self._clock.now())
+
+    def _record(self, session: Session, admitted: Admitted, now: datetime) -> None:
+        request, message = admitted.request, admitted.message
+        if "requests_not_logged" not in self._defects:
             session.add(
-                MessageRow(
-                    message_id=message_id,
-                    meter_id=request.meter_id,
+                RequestRow(
+                    received_at=now,
                     source=request.source,
-                    body=_MESSAGE.dump_python(message, mode="json"),
-                    state=State.QUEUED,
-                    submitted_at=now,
+                    meter_id=request.meter_id,
+                    code=int(request.code),
+                    message_id=message.message_id,
+                    body=_REQUEST.dump_python(request, mode="json"),
                 )
             )
-        if not ("ignores_test_requests" in self._defects and request.code is MessageCode.TEST):
-            line.pending[message_id] = _Pending(message, not_before=self._earliest(line, message, now))
+        session.add(
+            MessageRow(
+                message_id=message.message_id,
+                meter_id=request.meter_id,
+                source=request.source,
+                body=_MESSAGE.dump_python(message, mode="json"),
+                state=admitted.state,
+                submitted_at=now,
+            )
+        )
+
+    def _queue(self, meter_id: str, message: MeterMessage, now: datetime) -> None:
+        line = self._line(meter_id)
+        if not self._never_sent(message):
+            line.pending[message.message_id] = _Pending(message, not_before=self._earliest(line, message, now))
             line.wake.set()
-        return message_id
+
+    def _never_sent(self, message: MeterMessage) -> bool:
+        return (
+            ("ignores_test_requests" in self._defects and message.code is MessageCode.TEST)
+            or ("never_sends_texts" in self._defects and message.code is MessageCode.TEXT)
+            or ("never_sends_limits" in self._defects and message.code is MessageCode.LIMIT)
+        )
 
     def collect(self, meter_id: str) -> Event:
         """Collect receipts, intervals and log from a meter now; the event is set once they are with the MDMS."""
@@ -274,7 +370,7 @@ class Adcs:
         while True:
             now = self._clock.now()
             self._expire(line, now)
-            if (pending := line.ready(now)) is not None:
+            if (pending := line.ready(now)) is not None and not line.listens_before(pending, now):
                 await self._transmit(line, pending)
             elif line.poll_at is not None and line.poll_at <= now:
                 await self._poll(line)
@@ -299,8 +395,9 @@ class Adcs:
         pending.first_sent_at = pending.first_sent_at or now
         self._update(message.message_id, attempts=pending.attempts, first_sent_at=pending.first_sent_at)
         self._log(line, Direction.TO_METER, "message", message, f"attempt {pending.attempts}")
+        line.sending = pending
         try:
-            await self.network.exchange(line.meter_id, line.meter.send, message)
+            await self.network.exchange(line.meter_id, line.meter.send, self._as_sent(pending))
         except LinkLost as lost:
             self._log(line, Direction.FROM_METER, "no answer", message, str(lost))
             pending.not_before = self._again(pending)
@@ -310,6 +407,8 @@ class Adcs:
             del line.pending[message.message_id]
             self._update(message.message_id, state=State.REFUSED, why=str(refusal))
             return
+        finally:
+            line.sending = None
         accepted_at = self._clock.now()
         self._log(line, Direction.FROM_METER, "acceptance", message, "")
         self._update(message.message_id, state=State.ACCEPTED, accepted_at=accepted_at)
@@ -373,10 +472,12 @@ class Adcs:
             self._log_receipt(line, receipt)
         if receipts:
             self._pass_receipts(line, receipts)
-            line.receipts_after = max(r.sequence for r in receipts)
-            self._keep(line, receipts_after=line.receipts_after)
         for receipt in receipts:
-            await self._complete(line, receipt)
+            if not await self._complete(line, receipt):
+                return False
+            # what a receipt leads to comes first: who dies here, or hears nothing, reads the receipt again
+            line.receipts_after = max(line.receipts_after, receipt.sequence)
+            self._keep(line, receipts_after=line.receipts_after)
         return True
 
     async def _fetch_test(self, line: _Line) -> bool:
@@ -424,31 +525,38 @@ class Adcs:
             self._keep(line, log_after=last)
         return entries is not None
 
-    async def _complete(self, line: _Line, receipt: Receipt) -> None:
-        """A message has its receipt: close it, and fetch or pass what belongs to it."""
+    async def _complete(self, line: _Line, receipt: Receipt) -> bool:
+        """A message has its receipt: fetch or pass what belongs to it, and close it. False where the meter does not say."""
         with Session(self._engine) as session:
             row = session.get(MessageRow, receipt.message_id)
         if row is None or row.meter_id != line.meter_id:
-            return
-        line.pending.pop(receipt.message_id, None)
+            return True
         if row.receipt_status not in (None, int(ReceiptStatus.DUPLICATE)):
-            return
+            line.pending.pop(receipt.message_id, None)
+            return True
+        processed = receipt.status in (ReceiptStatus.PROCESSED, ReceiptStatus.DUPLICATE)
+        if processed and not await self._follow_up(line, _MESSAGE.validate_python(row.body), receipt):
+            return False
+        line.pending.pop(receipt.message_id, None)
         self._update(
             receipt.message_id, state=State.DONE, receipt_at=self._clock.now(), receipt_status=int(receipt.status)
         )
-        if receipt.status not in (ReceiptStatus.PROCESSED, ReceiptStatus.DUPLICATE):
-            return
-        message = _MESSAGE.validate_python(row.body)
+        return True
+
+    async def _follow_up(self, line: _Line, message: MeterMessage, receipt: Receipt) -> bool:
+        """Fetch or pass what belongs to a message that was processed. False where the meter does not say."""
         if message.code in (MessageCode.PREPAYMENT, MessageCode.BALANCE):
             self._mdms.store_balance(line.meter_id, _statement(message, receipt))
         elif message.code is MessageCode.TEST:
-            self.tests.expect(line.meter_id, message.message_id, row.submitted_at)
+            self.tests.expect(line.meter_id, message.message_id, message.issued_at)
             await self._fetch_test(line)
         elif message.code in (MessageCode.SCHEDULE, MessageCode.CANCEL_SCHEDULE):
             events = await self._read(line, line.meter.schedule)
-            if events is not None:
-                self._log(line, Direction.FROM_METER, "schedule", message, f"{len(events)} events")
-                self._mdms.store_schedule(line.meter_id, events)
+            if events is None:
+                return False
+            self._log(line, Direction.FROM_METER, "schedule", message, f"{len(events)} events")
+            self._mdms.store_schedule(line.meter_id, events)
+        return True
 
     def _pass_receipts(self, line: _Line, receipts: Sequence[Receipt]) -> None:
         if "keeps_receipts" in self._defects:
@@ -465,7 +573,9 @@ class Adcs:
         fields = {name: getattr(request, name) for name in _FIELDS}
         if "drops_energy_credit" in self._defects and request.code is MessageCode.PREPAYMENT:
             fields["credit_wh"] = None
-        priority = self._config.priorities[request.code] if request.priority is None else request.priority
+        priority = self.priorities.of(request.code) if request.priority is None else request.priority
+        if "sends_in_order_of_arrival" in self._defects:
+            priority = _NO_PRIORITY
         return MeterMessage(message_id=message_id, code=request.code, issued_at=now, priority=priority, **fields)
 
     @property
@@ -477,18 +587,32 @@ class Adcs:
     def _earliest(self, line: _Line, message: MeterMessage, now: datetime) -> datetime:
         if "schedules_wait_for_collection" in self._defects and message.code is MessageCode.SCHEDULE:
             return line.collect_at
-        if "holds_commands_a_minute" in self._defects and message.code in _SERVICE:
+        if "holds_commands_a_minute" in self._defects and message.code in SERVICE:
             return now + timedelta(seconds=_HELD_S)
         return now
 
     def _again(self, pending: _Pending) -> datetime:
         """When to send a message again to which the meter gave no answer."""
         now = self._clock.now()
-        if pending.message.code in self._config.retry_codes and pending.attempts <= self._config.retries:
-            assert pending.first_sent_at is not None
-            return max(now, pending.first_sent_at + pending.attempts * timedelta(seconds=self._config.retry_after_s))
+        if (retry_at := self._retry_at(pending)) is not None:
+            return max(now, retry_at)
         waits = self._config.no_answer_backoff_s
         return now + timedelta(seconds=waits[min(pending.attempts, len(waits)) - 1])
+
+    def _retry_at(self, pending: _Pending) -> datetime | None:
+        """The moment of its own at which a message without a receipt is sent again (D7), None where it has none left."""
+        after = {"retries_at_43_s": 43.0, "retries_at_47_s": 47.0}
+        seconds = next((s for name, s in after.items() if name in self._defects), self._config.retry_after_s)
+        if pending.message.code not in self._config.retry_codes or pending.first_sent_at is None:
+            return None
+        if pending.attempts > self._config.retries or "never_retries" in self._defects:
+            return None
+        return pending.first_sent_at + pending.attempts * timedelta(seconds=seconds)
+
+    def _as_sent(self, pending: _Pending) -> MeterMessage:
+        if "retries_with_a_new_id" in self._defects and pending.attempts > 1:
+            return dataclasses.replace(pending.message, message_id=self.new_message_id())
+        return pending.message
 
     def _pause(self, line: _Line, heard: bool) -> timedelta:
         waits = self._config.no_answer_backoff_s
@@ -499,11 +623,10 @@ class Adcs:
     def _await_receipt(self, line: _Line, pending: _Pending, now: datetime) -> None:
         pending.accepted = True
         pending.deadline = now + timedelta(seconds=self._config.receipt_timeout_s)
-        if pending.message.code in self._config.retry_codes and pending.attempts <= self._config.retries:
-            assert pending.first_sent_at is not None
-            retry_at = pending.first_sent_at + pending.attempts * timedelta(seconds=self._config.retry_after_s)
+        if (retry_at := self._retry_at(pending)) is not None:
             pending.deadline = max(now, retry_at)
-        line.poll_at = now + timedelta(seconds=self._config.receipt_poll_s)
+        poll_at = now + timedelta(seconds=self._config.receipt_poll_s)
+        line.poll_at = poll_at if line.poll_at is None else min(line.poll_at, poll_at)
 
     def _expire(self, line: _Line, now: datetime) -> None:
         """Send again, or stop waiting for, messages whose receipt is overdue."""
@@ -511,7 +634,7 @@ class Adcs:
             if not pending.accepted or pending.deadline is None or pending.deadline > now:
                 continue
             message_id = pending.message.message_id
-            if pending.message.code in self._config.retry_codes and pending.attempts <= self._config.retries:
+            if self._retry_at(pending) is not None:
                 pending.accepted, pending.deadline, pending.not_before = False, None, now
                 self._update(message_id, state=State.QUEUED)
             else:
@@ -528,7 +651,7 @@ class Adcs:
 
     def _resume(self, line: _Line, row: MessageRow, now: datetime) -> None:
         message = _MESSAGE.validate_python(row.body)
-        if "ignores_test_requests" in self._defects and message.code is MessageCode.TEST:
+        if self._never_sent(message):
             return
         pending = _Pending(message, now, row.attempts, row.first_sent_at)
         line.pending[message.message_id] = pending

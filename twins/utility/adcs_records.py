@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Protocol
+
+from sqlalchemy.orm import Session
 
 from drivers.roles import AtZero, Billing, MessageCode, MeterMessage, ReceiptStatus
 
@@ -56,6 +60,53 @@ class State(enum.StrEnum):
     UNCONFIRMED = "unconfirmed"  # taken, but no receipt in time; a later collection may still bring it
     DONE = "done"  # there is a receipt, whatever it says
     REFUSED = "refused"  # the meter would not take it
+    HELD = "held"  # a rule of the utility holds it back
+    CANCELLED = "cancelled"  # taken back before it was sent, or made idle by a later one
+
+
+SERVICE = (MessageCode.CONNECT, MessageCode.DISCONNECT, MessageCode.LIMIT, MessageCode.RESTORE)
+"""Commands to the service itself."""
+INFORMATIONAL = (MessageCode.TEXT, MessageCode.BALANCE)
+"""Messages that change nothing but what is shown; all others are functional."""
+
+
+@dataclass
+class Admitted:
+    """A request that can be carried out, with the message that it becomes. HELD where a rule holds it back; `free` where
+    none may."""
+
+    request: Request
+    message: MeterMessage
+    state: State = State.QUEUED
+    free: bool = False
+
+
+class Outbox(Protocol):
+    """How the ADCS's own parts send messages."""
+
+    def serves(self, meter_id: str) -> bool:
+        """Whether there is such a meter."""
+        ...
+
+    def check(self, request: Request) -> None:
+        """NotAccepted where a request cannot be carried out."""
+        ...
+
+    def admit(self, request: Request) -> Admitted:
+        """Check a request and make its message, with an id of its own. Nothing is sent yet."""
+        ...
+
+    def enter(self, admitted: Sequence[Admitted], along: Callable[[Session], None]) -> None:
+        """Write messages, and what `along` writes, in one transaction, and queue them."""
+        ...
+
+    def withdraw(self, message_id: int, why: str, *, unanswered: bool = False) -> bool:
+        """Take back a message that was never sent (or, `unanswered`, never accepted); whether that was so."""
+        ...
+
+    def let_go(self, message_id: int) -> None:
+        """Queue a message that was held back."""
+        ...
 
 
 class Direction(enum.StrEnum):

@@ -6,10 +6,21 @@ Bench files give it; unknown keys are refused. Defaults are those of the utility
 from __future__ import annotations
 
 import enum
+import os
+from datetime import time
 from typing import Annotated, Any, Literal, Self, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    field_validator,
+    model_validator,
+)
 
 from drivers.roles import AtZero, Billing, MessageCode
 from twins.utility.event_options import EventOutcome
@@ -37,8 +48,9 @@ def _named(kind: type[E]) -> BeforeValidator:
 
 Option = Annotated[AtZero, _named(AtZero)]
 BillingMode = Annotated[Billing, _named(Billing)]
-Code = Annotated[MessageCode, _named(MessageCode)]
+Code = Annotated[MessageCode, _named(MessageCode), PlainSerializer(lambda code: code.name.lower(), when_used="json")]
 Method = Annotated[PaymentMethod, _named(PaymentMethod)]
+CustomerClass = Literal["residential", "commercial"]
 
 _HOME_WH = (
     *(420, 380, 360, 350, 360, 450, 700, 900, 800, 700, 650, 680),
@@ -95,6 +107,63 @@ DEFAULT_PRIORITIES: dict[MessageCode, int] = {
 }
 
 
+class Observation(_Section):
+    """The weather from a moment on."""
+
+    at: AwareDatetime
+    temperature_c: float = Field(ge=-90, le=60)
+
+
+class RuleConfig(_Section):
+    """A rule of the utility for connect, disconnect and demand limit (C3-FR-10, D17).
+
+    It is in force at meters of `classes` (of every class where none is named) while all that is said of time and weather
+    is true: the span [starts_at, ends_at), the local hours [daily_from, daily_to) of `days` (0 is Monday; hours past midnight
+    belong to the day on which they began), a temperature at or beyond `above_c` or `below_c`. While it is in force, commands in
+    `hold` are held back, and a held disconnect is replaced by the demand limit `instead_limit_w`; what was held is carried
+    out when no rule holds it any longer. `begin` goes out when it comes into force, `end` when it no longer is.
+    """
+
+    name: str = Field(min_length=1, max_length=40)
+    classes: tuple[CustomerClass, ...] = ()
+    starts_at: AwareDatetime | None = None
+    ends_at: AwareDatetime | None = None
+    daily_from: time | None = None
+    daily_to: time | None = None
+    days: tuple[Annotated[int, Field(ge=0, le=6)], ...] = ()
+    above_c: float | None = None
+    below_c: float | None = None
+    hold: tuple[Code, ...] = ()
+    instead_limit_w: int | None = Field(default=None, gt=0)
+    begin: Code | None = None
+    limit_w: int | None = Field(default=None, gt=0)
+    """Of a limit in `begin`."""
+    end: Code | None = None
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.starts_at is not None and self.ends_at is not None and self.ends_at <= self.starts_at:
+            raise ValueError(f"rule {self.name!r} ends before it starts; give an ends_at after starts_at")
+        if (self.daily_from is None) != (self.daily_to is None):
+            raise ValueError(f"rule {self.name!r} needs both of daily_from and daily_to, or neither")
+        if self.days and self.daily_from is None:
+            raise ValueError(f"rule {self.name!r} names days; give daily_from and daily_to too")
+        for code in (*self.hold, self.begin, self.end):
+            if code not in (None, MessageCode.CONNECT, MessageCode.DISCONNECT, MessageCode.LIMIT, MessageCode.RESTORE):
+                raise ValueError(
+                    f"rule {self.name!r}: {code.name.lower()} is none of connect, disconnect, limit, restore"
+                )
+        if not (self.hold or self.begin or self.end):
+            raise ValueError(f"rule {self.name!r} does nothing; give hold, begin or end")
+        if self.instead_limit_w is not None and MessageCode.DISCONNECT not in self.hold:
+            raise ValueError(f"rule {self.name!r}: instead_limit_w needs disconnect in hold")
+        if (self.begin is MessageCode.LIMIT) != (self.limit_w is not None):
+            raise ValueError(f"rule {self.name!r}: limit_w goes with begin: limit")
+        if self.end is MessageCode.LIMIT:
+            raise ValueError(f"rule {self.name!r}: end cannot be limit; give restore, connect or disconnect")
+        return self
+
+
 class AdcsConfig(_Section):
     """How the ADCS talks to meters. 0 is the most urgent priority, 9 the least."""
 
@@ -117,6 +186,10 @@ class AdcsConfig(_Section):
     schedule_lead_s: float = Field(default=25 * 3_600.0, gt=0)
     """How long before its start an event goes to its meter (C3-NFR-08: 24 h); an hour more, for a meter that does not answer
     at once (D8)."""
+    rules: tuple[RuleConfig, ...] = ()
+    """Rules that always are; others come and go while the ADCS runs (`Adcs.rules`)."""
+    alert_every_s: float = Field(default=3_600.0, gt=0)
+    """Between repetitions of an alert whose request names no frequency of its own (C3-NFR-11)."""
 
     @field_validator("priorities")
     @classmethod
@@ -125,6 +198,15 @@ class AdcsConfig(_Section):
             if not 0 <= priority <= 9:
                 raise ValueError(f"priority {priority} of {code.name.lower()} is not in 0..9")
         return {**DEFAULT_PRIORITIES, **given}
+
+    @field_validator("rules")
+    @classmethod
+    def _no_double_rules(cls, given: tuple[RuleConfig, ...]) -> tuple[RuleConfig, ...]:
+        names = [rule.name for rule in given]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"rule {name!r} stands twice; each needs its own name")
+        return given
 
 
 class HistoryConfig(_Section):
@@ -180,7 +262,7 @@ class CustomerConfig(_Section):
     address: str = Field(min_length=1)
     credential: str = Field(min_length=4, repr=False)
     language: Literal["en", "es"] = "en"
-    customer_class: Literal["residential", "commercial"] = "residential"
+    customer_class: CustomerClass = "residential"
     password_hash: PasswordHash = Field(default=None, repr=False)
     """For the website, where the customer signs in by id."""
     accounts: tuple[AccountConfig, ...] = Field(min_length=1)
@@ -234,6 +316,55 @@ class BillingConfig(_Section):
     """How long a bill waits for intervals that have not come in; later ones are on the next bill."""
 
 
+class MdmsClient(_Section):
+    """Another system that may read meter data. Its token stands here, or in the environment variable `token_env`."""
+
+    name: str = Field(min_length=1)
+    token: str | None = Field(default=None, min_length=16, repr=False)
+    token_env: str | None = None
+
+    @model_validator(mode="after")
+    def _has_one_token(self) -> Self:
+        if (self.token is None) == (self.token_env is None):
+            raise ValueError(f"client {self.name!r} needs either token or token_env")
+        return self
+
+    def secret(self) -> str:
+        """The token. ValueError where the environment variable is missing or too short."""
+        if self.token is not None:
+            return self.token
+        assert self.token_env is not None
+        found = os.environ.get(self.token_env, "")
+        if len(found) < 16:
+            raise ValueError(
+                f"mdms: the token of client {self.name!r} is wanted in the environment variable {self.token_env}, "
+                "16 characters or more; set it"
+            )
+        return found
+
+
+class MdmsConfig(_Section):
+    """Where the MDMS serves meter data over REST (not at all unless `listen` is given), and to whom."""
+
+    listen: str | None = Field(default=None, pattern=r"^(\[[0-9a-fA-F:]+\]|[^\s:\[\]]+):\d{1,5}$")
+    """`HOST:PORT`; port 0 picks a free one."""
+    clients: tuple[MdmsClient, ...] = ()
+
+    @model_validator(mode="after")
+    def _somebody_may_read(self) -> Self:
+        if self.listen is not None and not self.clients:
+            raise ValueError("mdms: listen needs clients: who may read, each with a name and a token")
+        if self.listen is not None and self.address[1] > 65_535:
+            raise ValueError(f"mdms: {self.listen}: ports go up to 65535")
+        return self
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port of `listen`."""
+        host, _, port = (self.listen or "").rpartition(":")
+        return host.strip("[]"), int(port)
+
+
 class UtilityConfig(_Section):
     """The utility."""
 
@@ -247,6 +378,9 @@ class UtilityConfig(_Section):
     events: EventsConfig = EventsConfig()
     trouble: TroubleConfig = TroubleConfig()
     billing: BillingConfig = BillingConfig()
+    mdms: MdmsConfig = MdmsConfig()
+    weather: tuple[Observation, ...] = ()
+    """What the weather will be; where nothing is said of a moment, no rule about weather is in force."""
     customers: tuple[CustomerConfig, ...] = ()
 
     @property

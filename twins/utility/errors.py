@@ -50,6 +50,15 @@ class Reason(enum.StrEnum):
     NOT_POSSIBLE_NOW = "not_possible_now"
     NOT_ALLOWED = "not_allowed"  # to who asks
     NOTHING_PREPAID = "nothing_prepaid"
+    UNKNOWN_COMMAND = "unknown_command"
+    NOT_PLANNED = "not_planned"  # carried out or cancelled already
+    NOT_PLANNABLE = "not_plannable"
+    UNKNOWN_ALERT = "unknown_alert"
+    NOT_REPEATABLE = "not_repeatable"
+    ALERT_IS_OVER = "alert_is_over"
+    UNKNOWN_RULE = "unknown_rule"
+    RULE_NOT_POSSIBLE = "rule_not_possible"
+    PRIORITY_OUT_OF_RANGE = "priority_out_of_range"
     NOT_OPEN = "not_open"  # the database cannot be opened
 
 

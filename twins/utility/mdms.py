@@ -29,7 +29,7 @@ from drivers.roles import (
 from twins.clock import Clock, Timer
 from twins.noise import bounded
 from twins.utility.config import HistoryConfig, UtilityConfig
-from twins.utility.mdms_tables import BalanceRow, IntervalRow, LogRow, ReceiptRow, ScheduleRow, TestResultRow
+from twins.utility.mdms_tables import BalanceRow, FeedRow, IntervalRow, LogRow, ReceiptRow, ScheduleRow, TestResultRow
 
 T = TypeVar("T")
 _HOUR = timedelta(hours=1)
@@ -73,7 +73,7 @@ class Stored(Generic[T]):
 Row = ReceiptRow | IntervalRow | LogRow | TestResultRow | ScheduleRow | BalanceRow
 Subscriber = Callable[[Kind, str], None]
 
-_TABLES: dict[Kind, type[Any]] = {
+TABLES: dict[Kind, type[Any]] = {
     Kind.RECEIPT: ReceiptRow,
     Kind.INTERVAL: IntervalRow,
     Kind.LOG: LogRow,
@@ -104,7 +104,7 @@ class Mdms:
                 if account.history is not None:
                     self._load_history(account.meter_id, account.history)
         now = self._clock.now()
-        for kind, table in _TABLES.items():
+        for kind, table in TABLES.items():
             with Session(self._engine) as session:
                 due = session.execute(
                     select(table.meter_id, table.available_at).where(table.available_at > now).distinct()
@@ -117,9 +117,11 @@ class Mdms:
         for timer in self._timers:
             timer.cancel()
 
-    def subscribe(self, tell: Subscriber) -> None:
-        """Call `tell(kind, meter_id)` whenever something of that kind has become available."""
+    def subscribe(self, tell: Subscriber) -> Callable[[], None]:
+        """Call `tell(kind, meter_id)` whenever something of that kind has become available, or was withdrawn. Returns what
+        ends that."""
         self._subscribers.append(tell)
+        return lambda: self._subscribers.remove(tell)
 
     # --- what the ADCS passes on ---
 
@@ -196,6 +198,7 @@ class Mdms:
     def store_schedule(self, meter_id: str, events: Sequence[ScheduledEvent]) -> None:
         """Take over the schedule that a meter holds now: events it no longer holds are withdrawn. Publishes it."""
         now = self._clock.now()
+        available, withdrawn = self._available_from(now), False
         with Session(self._engine) as session, session.begin():
             held = session.scalars(
                 select(ScheduleRow).where(ScheduleRow.meter_id == meter_id, ScheduleRow.withdrawn_at.is_(None))
@@ -204,6 +207,10 @@ class Mdms:
             for row, event in zip(held, known, strict=True):
                 if event not in events:
                     row.withdrawn_at = now
+                    session.add(_published(Kind.SCHEDULE, row, available, withdrawn=True))
+                    withdrawn = True
+        if withdrawn:
+            self._announce(Kind.SCHEDULE, meter_id, available)
         rows = (
             ScheduleRow(
                 event_id=e.event_id,
@@ -270,10 +277,10 @@ class Mdms:
 
     def received(self, kind: Kind, meter_id: str) -> tuple[Stored[Any], ...]:
         """The MDMS's own log: everything of a kind that it has received from a meter, available to others or not."""
-        table = _TABLES[kind]
+        table = TABLES[kind]
         with Session(self._engine) as session:
             rows = session.scalars(select(table).where(table.meter_id == meter_id).order_by(table.id)).all()
-            return tuple(_stored(kind, row) for row in rows)
+            return tuple(stored(kind, row) for row in rows)
 
     # --- inside ---
 
@@ -282,8 +289,8 @@ class Mdms:
     ) -> None:
         now = self._clock.now()
         available = None if hidden else self._available_from(now)
-        table = _TABLES[kind]
-        stored = False
+        table = TABLES[kind]
+        new: list[Any] = []
         with Session(self._engine) as session, session.begin():
             for row in rows:
                 same = [getattr(table, name) == getattr(row, name) for name in key]
@@ -291,8 +298,11 @@ class Mdms:
                     continue
                 row.meter_id, row.received_at, row.available_at = meter_id, now, available
                 session.add(row)
-                stored = True
-        if stored and available is not None:
+                new.append(row)
+            session.flush()
+            if available is not None:
+                session.add_all(_published(kind, row, available) for row in new)
+        if new and available is not None:
             self._announce(kind, meter_id, available)
 
     def _available_from(self, now: datetime) -> datetime:
@@ -308,14 +318,14 @@ class Mdms:
             self._timers.append(self._clock.call_at(at, self._tell, kind, meter_id))
 
     def _tell(self, kind: Kind, meter_id: str) -> None:
-        for tell in self._subscribers:
+        for tell in tuple(self._subscribers):
             tell(kind, meter_id)
 
     def _available(self, kind: Kind, meter_id: str, order: Any, *where: ColumnElement[bool]) -> tuple[Stored[Any], ...]:
-        table = _TABLES[kind]
+        table = TABLES[kind]
         query = select(table).where(table.meter_id == meter_id, table.available_at <= self._clock.now(), *where)
         with Session(self._engine) as session:
-            return tuple(_stored(kind, row) for row in session.scalars(query.order_by(order, table.id)))
+            return tuple(stored(kind, row) for row in session.scalars(query.order_by(order, table.id)))
 
     def _load_history(self, meter_id: str, history: HistoryConfig) -> None:
         with Session(self._engine) as session, session.begin():
@@ -330,6 +340,10 @@ class Mdms:
                 row = _interval_row(Interval(start + _HOUR, _HOUR, round(energy, 3), complete=True))
                 row.meter_id, row.received_at, row.available_at = meter_id, row.ends_at, row.ends_at
                 session.add(row)
+
+
+def _published(kind: Kind, row: Any, available: datetime, withdrawn: bool = False) -> FeedRow:
+    return FeedRow(kind=kind, meter_id=row.meter_id, item_id=row.id, withdrawn=withdrawn, available_at=available)
 
 
 def _interval_row(i: Interval) -> IntervalRow:
@@ -379,5 +393,6 @@ def _value(row: Row) -> Any:
     )
 
 
-def _stored(kind: Kind, row: Row) -> Stored[Any]:
+def stored(kind: Kind, row: Row) -> Stored[Any]:
+    """A row as others see it."""
     return Stored(row.meter_id, _value(row), row.received_at, row.available_at)

@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import BigInteger, Index, Integer, String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from twins.utility.database import Base
+from twins.utility.database import Base, append_only
 
 
 class _Kept:
@@ -98,3 +98,17 @@ class BalanceRow(_Kept, Base):
     time_left_s: Mapped[float | None]
     zero_at: Mapped[datetime | None]
     at_zero: Mapped[int | None]
+
+
+@append_only
+class FeedRow(Base):
+    """A publication, in the order in which things became available: an item of `kind`, or its withdrawal. History from before
+    the bench came up is not among them."""
+
+    __tablename__ = "mdms_feed"
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    meter_id: Mapped[str] = mapped_column(String(32))
+    item_id: Mapped[int]
+    withdrawn: Mapped[bool]
+    available_at: Mapped[datetime]

@@ -15,15 +15,18 @@ from twins.utility.css import Css
 from twins.utility.database import open_database
 from twins.utility.errors import NotAccepted, Reason
 from twins.utility.mdms import Mdms
+from twins.utility.mdms_query import MeterData
 from twins.utility.network import AmiNetwork
 from twins.utility.payments import ConfiguredProcessor, PaymentProcessor
+from twins.utility.weather import ToldWeather, WeatherService
 
 if TYPE_CHECKING:
     from twins.utility.website.website import Website
 
 
 class Utility:
-    """CSS, ADCS, MDMS and the AMI network. `meters` maps the meter id of an account to whatever plays that meter's role.
+    """CSS, ADCS, MDMS, the AMI network and the weather. `meters` maps the meter id of an account to whatever plays that meter's
+    role; without a `weather` service `told_weather` says what the bench file foresees and what it is told.
 
     NotAccepted where an account names a meter that is not there, or the database cannot be opened.
     """
@@ -39,6 +42,7 @@ class Utility:
         database_url: str = "sqlite://",
         processor: PaymentProcessor | None = None,
         passwords: Mapping[str, str] | None = None,
+        weather: WeatherService | None = None,
     ) -> None:
         """`passwords`: first passwords at the website, by login, of those whose hash the configuration doesn't give."""
         for customer in config.customers:
@@ -55,7 +59,21 @@ class Utility:
         self.processor: PaymentProcessor = processor or ConfiguredProcessor(clock, config.payments.processor)
         self.network = AmiNetwork(clock, config.network, seed)
         self.mdms = Mdms(clock, self._engine, config, seed, of("mdms", defects))
-        self.adcs = Adcs(clock, self._engine, config.adcs, meters, self.network, self.mdms, of("adcs", defects))
+        self.told_weather = ToldWeather(clock, config.weather)
+        self.meters = tuple(meters)
+        self.meter_data = MeterData(clock, self._engine)
+        self.adcs = Adcs(
+            clock,
+            self._engine,
+            config.adcs,
+            meters,
+            self.network,
+            self.mdms,
+            of("adcs", defects),
+            classes={a.meter_id: c.customer_class for c in config.customers for a in c.accounts},
+            zone=config.zone,
+            weather=weather or self.told_weather,
+        )
         self.schedules = Schedules(clock, self._engine, config.adcs, meters, self.adcs, of("adcs", defects))
         self.css = Css(
             clock, self._engine, config, self.processor, self.adcs, self.mdms, self.schedules, of("css", defects)
@@ -67,6 +85,7 @@ class Utility:
 
     def start(self) -> None:
         """Load customers and history, take up what was left unfinished, and begin to serve."""
+        self.told_weather.start()
         self.mdms.start()
         self.adcs.start()
         self.schedules.start()
@@ -82,6 +101,7 @@ class Utility:
         await self.schedules.close()
         await self.adcs.close()
         self.mdms.close()
+        self.told_weather.close()
         self._engine.dispose()
 
 
