@@ -297,6 +297,7 @@ def as_booking(row: BookingRow) -> Booking:
     """A row as others see it."""
     return Booking(
         row.booking_id,
+        row.request_id,
         Programme(row.programme),
         row.payer,
         row.location,
