@@ -9,6 +9,7 @@ import pytest
 
 from drivers.roles import AtZero, MessageCode
 from tests.utility.conftest import ACCOUNT, DECLINED, METER, Town, means_of
+from tests.utility.event_probes import EVENT_PROBES
 from twins.defects import CATALOGUE
 from twins.utility.adcs import Request
 from twins.utility.adcs_records import Direction, State
@@ -189,6 +190,7 @@ PROBES: dict[str, Probe] = {
     "receipts_not_published": receipt_is_available,
     "hides_meter_logs": logs_are_available,
     "publishes_hourly": published_at_once,
+    **EVENT_PROBES,
 }
 
 
