@@ -125,7 +125,7 @@ _add("css", "request_without_location", "C3-MSG-01", "drops the facility from th
 _add("css", "offers_taken_times", "C3-S2.03 C3-S3.04 C3-MSG-03", "takes every time for free")
 _add("css", "books_any_facility", "C3-S3.03 C3-NR-02", "books events where prepayment is not enabled")
 _add("css", "estimate_without_energy", "C3-NR-07", "tells the cost of an event and not its energy")
-_add("css", "event_times_rounded", "C3-MSG-04", "books events by the full hour")
+_add("css", "books_a_minute_late", "C3-MSG-04", "books events from a minute after the start asked for")
 _add("css", "events_start_at_once", "C3-NR-01", "has every event start when it is booked")
 _add("css", "event_not_linked", "C3-S3.07 C3-MSG-07", "posts an event's payment without the facility")
 _add("css", "never_schedules", "C3-S2.07 C3-S3.08", "takes the money for an event and never orders it")

@@ -123,7 +123,7 @@ EVENT_PROBES: dict[str, Callable[[Town], bool]] = {
     "offers_taken_times": taken_times_are_refused,
     "books_any_facility": lambda here: refused(lambda: book(here, who=BEN)),
     "estimate_without_energy": energy_is_told,
-    "event_times_rounded": times_are_kept,
+    "books_a_minute_late": times_are_kept,
     "events_start_at_once": times_are_kept,
     "event_not_linked": lambda here: pay(here, book(here)).linked_account == ACCOUNT,
     "never_schedules": the_schedule_is_ordered,
