@@ -630,7 +630,7 @@ def _check_bench(path: Path, node: yaml.Node | None, inventory: Inventory) -> No
     _check_safety(path, node, config, site, drivers)
     for c, customer in enumerate(config.utility.customers):
         for a, account in enumerate(customer.accounts):
-            if account.meter_id not in meters:
+            if account.meter_id not in meters and not account.elsewhere:
                 where: list[str | int] = ["twinbench", "utility", "customers", c, "accounts", a, "meter_id"]
                 what = (
                     f"no meter of the bench has the id {account.meter_id!r}; {nearest(account.meter_id, list(meters))}"

@@ -57,7 +57,12 @@ _add("ami-meter", "receipt_without_meter_id", "C3-FR-15", "leaves the meter id o
 _add("ami-meter", "receipt_without_message_id", "C3-MSG-10", "puts 0 where a receipt names its message")
 _add("ami-meter", "receipt_stamped_on_arrival", "C3-FR-15", "stamps a receipt with the arrival, not the completion")
 _add("ami-meter", "display_without_update_time", "C3-FR-01", "does not show when the balance was last updated")
-_add("ami-meter", "display_keeps_old_balance", "C3-S1.12 C3-FR-01", "keeps showing the balance from before the message")
+_add(
+    "ami-meter",
+    "display_keeps_old_balance",
+    "C3-S1.12 C3-FR-01 C3-S2.14",
+    "keeps showing the balance from before the message",
+)
 _add("ami-meter", "display_without_time_left", "C3-MSG-12 C3-FR-01", "does not show the time left")
 _add("ami-meter", "logs_without_code", "C3-FR-05", "logs a prepayment message without its code")
 _add("ami-meter", "logs_senders_time", "C3-FR-05", "logs a message with the sender's time, not its own clock's")
@@ -88,25 +93,31 @@ _add(
 _add("ami-meter", "refreshes_display_daily", "C3-FR-02", "takes over a refreshed balance once a day at most")
 _add("ami-meter", "stays_prepaid", "C3-FR-27", "receipts a conversion to regular billing and stays prepaid")
 _add("ami-meter", "commands_wait_ten_seconds", "C3-NFR-03", "lets commands wait ten seconds before it processes them")
-_add("ami-meter", "sleeps_through_events", "C3-NFR-03", "does not energise at the start of a scheduled event")
 _add("ami-meter", "tests_line_side", "C3-S6.05", "tells of its line side where a test asks for the load side")
 _add("ami-meter", "tests_not_logged", "C3-S6.05", "does not log the tests that it is asked for")
 _add("ami-meter", "tests_late", "C3-NFR-14", "begins a test 61 s after it was asked for it")
+_add("ami-meter", "loses_events", "C3-S2.10", "receipts a scheduled event and does not keep it")
+_add("ami-meter", "sleeps_through_events", "C3-NFR-03 C3-S2.13", "does not energise at the start of a scheduled event")
 
 # --- Display device of the home area network ---------------------------------------------------------------------------
-_add("raven", "shows_old_balance", "C3-S1.13 C3-FR-03", "keeps showing the first balance that it was told")
+_add("raven", "shows_old_balance", "C3-S1.13 C3-FR-03 C3-S2.15", "keeps showing the first balance that it was told")
 _add("raven", "shows_balance_without_time_left", "C3-S1.13 C3-MSG-12", "shows the balance without the time left")
 _add("raven", "shows_late", "C3-NFR-01", "shows balances and texts five minutes after it got them")
 
 # --- CSS -------------------------------------------------------------------------------------------------------------
 _add("css", "request_without_time_frame", "C3-MSG-01", "drops the time frame from the logged request")
 _add("css", "customer_without_address", "C3-MSG-02", "returns customer data without the address")
-_add("css", "confirms_anybody", "C3-S1.02", "confirms an identity whatever the credentials")
-_add("css", "estimate_ignores_history", "C3-S1.03", "estimates the same amount whatever was consumed")
+_add("css", "confirms_anybody", "C3-S1.02 C3-S2.02 C3-S3.02", "confirms an identity whatever the credentials")
+_add(
+    "css",
+    "estimate_ignores_history",
+    "C3-S1.03 C3-S2.04 C3-S3.05 C3-NR-07",
+    "estimates the same amount whatever was consumed",
+)
 _add("css", "estimate_without_history", "C3-MSG-05", "returns an estimate without the consumption it stands on")
 _add("css", "payment_without_method", "C3-MSG-06", "drops the payment method from the logged payment")
 _add("css", "posting_without_option", "C3-MSG-07", "posts the amount without the option at zero")
-_add("css", "posts_without_funds", "C3-S1.05", "posts an amount that the payment processor declined")
+_add("css", "posts_without_funds", "C3-S1.05 C3-S2.06 C3-S3.07", "posts an amount that the payment processor declined")
 _add("css", "never_commands", "C3-S1.06", "posts the payment and never asks for it to be sent to the meter")
 _add("css", "confirms_without_receipt", "C3-S1.11", "confirms before the meter's receipt is there")
 _add("css", "account_page_keeps_old_balance", "C3-S1.12", "shows the balance from before the payment")
@@ -124,11 +135,23 @@ _add("css", "issues_no_trouble_order", "C3-S6.10 C3-MSG-22", "issues the field o
 _add("css", "bills_weekly", "C3-AS-01", "bills every week instead of every cycle")
 _add("css", "bills_prepaid_energy", "C3-AS-01", "puts energy that was prepaid on the bill once more")
 _add("css", "disconnects_without_switch", "C3-AS-02", "offers disconnect and limit where the meter has no switch")
+_add("css", "request_without_location", "C3-MSG-01", "drops the facility from the logged request for an event")
+_add("css", "offers_taken_times", "C3-S2.03 C3-S3.04 C3-MSG-03", "takes every time for free")
+_add("css", "books_any_facility", "C3-S3.03 C3-NR-02", "books events where prepayment is not enabled")
+_add("css", "estimate_without_energy", "C3-NR-07", "tells the cost of an event and not its energy")
+_add("css", "books_a_minute_late", "C3-MSG-04", "books events from a minute after the start asked for")
+_add("css", "events_start_at_once", "C3-NR-01", "has every event start when it is booked")
+_add("css", "event_not_linked", "C3-S3.07 C3-MSG-07", "posts an event's payment without the facility")
+_add("css", "never_schedules", "C3-S2.07 C3-S3.08", "takes the money for an event and never orders it")
+_add("css", "keeps_what_is_left", "C3-S2.06", "does not give back what is left of an event's credit")
+_add("css", "event_balance_not_sent", "C3-S2.14", "does not tell the meter the credit of the event that runs")
+_add("css", "does_nothing_at_event_zero", "C3-NR-04", "lets an event go on when its credit is used up")
+_add("css", "disconnects_who_pays_on", "C3-NR-04", "disconnects when an event's credit is used up, whatever was chosen")
 
 # --- ADCS ------------------------------------------------------------------------------------------------------------
 _add("adcs", "requests_not_logged", "C3-S1.07 C3-FR-32", "does not log the requests of other systems")
 _add("adcs", "drops_energy_credit", "C3-MSG-08", "sends the prepayment without its energy credit")
-_add("adcs", "keeps_receipts", "C3-S1.09", "does not pass receipts on to the MDMS")
+_add("adcs", "keeps_receipts", "C3-S1.09 C3-S2.11", "does not pass receipts on to the MDMS")
 _add("adcs", "passes_receipts_only", "C3-FR-12", "passes receipts to the MDMS, but no logs and intervals")
 _add("adcs", "sent_not_logged", "C3-FR-25", "does not log what it sends to the meter")
 _add("adcs", "received_not_logged", "C3-FR-25", "does not log what it receives from the meter")
@@ -167,9 +190,16 @@ _add("adcs", "retries_at_43_s", "C3-NFR-10", "retries a connect or disconnect 43
 _add("adcs", "retries_at_47_s", "C3-NFR-10", "retries a connect or disconnect 47 s after its first sending")
 _add("adcs", "never_retries", "C3-NFR-10", "does not retry a connect or disconnect that has no receipt")
 _add("adcs", "retries_with_a_new_id", "C3-NFR-10", "gives the retry of a message another id")
+_add("adcs", "schedules_not_logged", "C3-S2.08", "keeps no log of the event schedules that it takes")
+_add("adcs", "sends_schedules_23_h_ahead", "C3-S2.09 C3-NFR-08", "sends events 23 h before they start")
+_add("adcs", "sends_schedules_a_minute_late", "C3-S2.09 C3-NFR-08", "sends events 23 h 59 min before they start")
+_add("adcs", "schedules_without_credit", "C3-MSG-09", "sends events without their energy credit")
+_add("adcs", "one_event_per_location", "C3-FR-16", "keeps one event at a time for a meter")
+_add("adcs", "takes_overlapping_schedules", "C3-FR-17", "takes events that overlap or double another")
+_add("adcs", "refuses_events_back_to_back", "C3-FR-17", "takes events for overlapping that follow each other")
 
 # --- MDMS ------------------------------------------------------------------------------------------------------------
-_add("mdms", "receipts_not_published", "C3-S1.10", "logs receipts and does not make them available")
+_add("mdms", "receipts_not_published", "C3-S1.10 C3-S2.12", "logs receipts and does not make them available")
 _add("mdms", "hides_meter_logs", "C3-FR-31", "stores meter logs and does not make them available")
 _add("mdms", "publishes_hourly", "C3-NFR-07", "makes data available at the full hour")
 _add("mdms", "hides_test_results", "C3-S6.07", "stores test results and does not make them available")

@@ -904,6 +904,14 @@ def examined(h: Home) -> Home:
     return h
 
 
+def scheduled(h: Home) -> int:
+    start = h.clock.now() + timedelta(hours=5)
+    event = {"starts_at": start, "ends_at": start + timedelta(hours=1), "credit_wh": 1000, "at_zero": AtZero.LIMIT}
+    h.send(MessageCode.SCHEDULE, 1, event_id=3, **event)
+    h.after(10)
+    return len(h.meter.schedule())
+
+
 TELLTALES: dict[str, tuple[Callable[[Home], object], object, object]] = {
     # defect: what to look at, what a healthy meter shows, what the defective one shows
     "leaves_service_off": (lambda h: prepaid(h).meter.service().energised, True, False),
@@ -934,6 +942,7 @@ TELLTALES: dict[str, tuple[Callable[[Home], object], object, object]] = {
     "refreshes_display_daily": (refreshed, 998, 999),
     "stays_prepaid": (converted, Billing.REGULAR, Billing.PREPAID),
     "commands_wait_ten_seconds": (soon, Switch.OPEN, Switch.CLOSED),
+    "loses_events": (scheduled, 1, 0),
     "sleeps_through_events": (woken, Switch.CLOSED, Switch.OPEN),
     "executes_late": (commanded, (Switch.OPEN, Switch.CLOSED), (Switch.CLOSED, Switch.OPEN)),
     "takes_credit_locally": (credited, 0, 700),

@@ -54,7 +54,22 @@ def config(**changes: Any) -> UtilityConfig:
                     "address": "7 Elm Street, Springfield",
                     "credential": "analytical engine",
                     "accounts": [account],
-                }
+                },
+                {
+                    "id": "C-2",
+                    "name": "Ben Cole",
+                    "address": "1 Oak Street, Springfield",
+                    "credential": "difference engine",
+                    "accounts": [
+                        {
+                            "number": "B-1",
+                            "meter_id": "TB-000002",
+                            "service_address": "1 Oak Street",
+                            "billing": "regular",
+                            "elsewhere": True,
+                        }
+                    ],
+                },
             ],
             **changes,
         }

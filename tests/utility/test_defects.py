@@ -10,6 +10,7 @@ import pytest
 
 from drivers.roles import AtZero, EventCode, MessageCode
 from tests.utility.conftest import ACCOUNT, DECLINED, METER, Town, means_of
+from tests.utility.event_probes import EVENT_PROBES
 from tests.utility.trouble_probes import TROUBLE_PROBES
 from twins.defects import CATALOGUE
 from twins.utility.adcs import Request
@@ -349,6 +350,7 @@ PROBES: dict[str, Probe] = {
     "hides_meter_logs": logs_are_available,
     "publishes_hourly": published_at_once,
     **TROUBLE_PROBES,
+    **EVENT_PROBES,
 }
 
 

@@ -228,6 +228,8 @@ class Prepayment:
             return ReceiptStatus.OVERLAP
         if end <= self._own.now() or len(held) >= self._room:
             return ReceiptStatus.REFUSED
+        if "loses_events" in self._defects:
+            return ReceiptStatus.PROCESSED
         event = ScheduledEvent(number, start, end, message.credit_wh or 0, message.at_zero or AtZero.DISCONNECT)
         self.stored.append(event)
         self.stored.sort(key=lambda e: e.starts_at)

@@ -206,7 +206,9 @@ class Schedules:
                 return NotAccepted(
                     Reason.DUPLICATE, f"ADCS: event {order.event_id} is the double of event {other.event_id}, {span}"
                 )
-            if order.starts_at < other.ends_at and other.starts_at < order.ends_at:
+            touches = order.starts_at <= other.ends_at and other.starts_at <= order.ends_at
+            overlaps = order.starts_at < other.ends_at and other.starts_at < order.ends_at
+            if overlaps or (touches and "refuses_events_back_to_back" in self._defects):
                 return NotAccepted(
                     Reason.OVERLAP, f"ADCS: event {order.event_id} overlaps event {other.event_id}, {span}"
                 )

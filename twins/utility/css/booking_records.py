@@ -89,6 +89,7 @@ class Booking:
     under which the ADCS and the meter know it, and the message that carries it there."""
 
     booking_id: str
+    request_id: int
     programme: Programme
     payer: str
     location: str

@@ -31,6 +31,8 @@ from twins.utility.tariff import credit_wh
 
 _LATEST = timedelta(days=7)
 """So long after an event its late intervals are still looked for."""
+_LATE = timedelta(days=2)
+"""So late an interval may be behind those after it."""
 
 
 class Events(Part):
@@ -242,8 +244,12 @@ class Events(Part):
 
     def _intervals(self, row: BookingRow) -> list[Interval]:
         start, end = purses.span_of(row)
-        # an interval may have begun before the event, by an hour at most
-        found = self._mdms.intervals(row.meter_id, start - timedelta(hours=1), end + timedelta(hours=1))
+        with Session(self._engine) as session:
+            until = purses.charged_until(session, row.booking_id)
+        # an interval may have begun before the event, by an hour at most, and may come late
+        since = start - timedelta(hours=1)
+        since = since if until is None else max(since, until - _LATE)
+        found = self._mdms.intervals(row.meter_id, since, end + timedelta(hours=1))
         return [s.value for s in found if purses.overlap(s.value, (start, end))]
 
     def _tell(self, row: BookingRow) -> None:
@@ -297,6 +303,7 @@ def as_booking(row: BookingRow) -> Booking:
     """A row as others see it."""
     return Booking(
         row.booking_id,
+        row.request_id,
         Programme(row.programme),
         row.payer,
         row.location,

@@ -1,0 +1,539 @@
+"""Keywords of prepaying for an event, scenarios 2 (one's own facility) and 3 (somebody else's): each acts or checks one step."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import timedelta
+from functools import cached_property
+
+from robot.api.deco import keyword, library
+
+from bench.booking import EventCase
+from bench.certify import session
+from bench.judge.judge import Judge
+from bench.judge.witness import Witness
+from drivers.roles import DisplayCode, EventCode, MessageCode, ReceiptStatus, Switch
+from twins.utility.css import EventOutcome
+from twins.utility.errors import NotAccepted
+from twins.utility.payments import PaymentMethod
+
+SECOND = timedelta(seconds=1)
+
+
+@library(scope="TEST")
+class prepayment_events:  # noqa: N801 - Robot finds a library's class by the file's name
+    """The steps of an event. `scenario` is C3-S2 or C3-S3; `meter` and `display` name devices of the bench file."""
+
+    def __init__(self, scenario: str = "C3-S2", meter: str = "meter", display: str = "display") -> None:
+        self._own = scenario == "C3-S2"
+        self._meter = meter
+        self._display_name = display
+        self._cents = 0
+        self._method = PaymentMethod.CARD
+        self._found_on = self._limited = False
+
+    @cached_property
+    def _case(self) -> EventCase:
+        # Asked for when a keyword runs: the documentation of the keywords is made without a run.
+        return EventCase(session().bench, self._meter, own=self._own)
+
+    @cached_property
+    def _judge(self) -> Judge:
+        return session().judge
+
+    def _step(self, in_2: str, in_3: str) -> str:
+        """A step by its number in scenario 2, or 3."""
+        return f"C3-S2.{in_2}" if self._own else f"C3-S3.{in_3}"
+
+    # --- the desk ------------------------------------------------------------------------------------------------------
+
+    @keyword
+    def customer_asks_to_prepay_for_an_event(self, starts_in: timedelta, lasting: timedelta, outcome: str) -> None:
+        """C3-S2.01, C3-S3.01: from a start to an end, at a facility, with the option for when the credit is used up; the
+        request is logged (C3-MSG-01)."""
+        case = self._case
+        case.outcome = EventOutcome(outcome)
+        case.ask_for(starts_in, lasting)
+        self._judge.acted(self._step("01", "01"), "the customer asks to prepay for an event")
+        logged = [r for r in case.ask(case.css.requests) if r.request_id == case.request_id]
+        fields = ("account_numbers", "starts_at", "ends_at", "name", "address", "credentials_presented", "location")
+        self._judge.fields(
+            "C3-MSG-01",
+            "the request as logged",
+            system="CSS",
+            required=fields,
+            claim=logged[0] if logged else None,
+        )
+        self._judge.settle()
+
+    @keyword
+    def representative_confirms_who_pays(self) -> None:
+        """C3-S2.02, C3-S3.02: somebody else is refused; customer data comes back (C3-MSG-02)."""
+        case, step = self._case, self._step("02", "02")
+        refused = case.identify("somebody else's word") is None
+        self._judge.check(step, "wrong credentials are refused", system="CSS", claim=refused, expected=True)
+        data = case.identify()
+        self._judge.check(
+            step,
+            "the customer found is the one who asks",
+            system="CSS",
+            claim=None if data is None else data.name,
+            expected=case.payer.name,
+        )
+        self._judge.fields(
+            "C3-MSG-02",
+            "customer data back",
+            system="CSS",
+            required=("account_numbers", "starts_at", "ends_at", "name", "address", "credentials_confirmed"),
+            claim=data,
+        )
+        self._judge.settle()
+
+    @keyword
+    def representative_confirms_that_the_facility_takes_prepayment(self) -> None:
+        """C3-S3.03: this one does; one that is not set up is refused (C3-MSG-03)."""
+        case = self._case
+        for location, answer in ((case.location, "free"), (case.not_set_up, "not_set_up")):
+            found = case.desk.availability(case.request_id, location, case.starts_at, case.ends_at)
+            for id_ in ("C3-S3.03", "C3-MSG-03"):
+                self._judge.check(
+                    id_, f"facility {location} is {answer}", system="CSS", claim=str(found.answer), expected=answer
+                )
+        self._judge.check(
+            "C3-S3.03",
+            "a booking where it is not set up is refused",
+            system="CSS",
+            claim=case.refused(case.asked("not-set-up", location=case.not_set_up)),
+            expected="facility_not_enabled",
+        )
+        self._judge.settle()
+
+    @keyword
+    def representative_finds_the_time_free(self) -> None:
+        """C3-S2.03, C3-S3.04: what is taken is shown as taken, what is free as free, up to the second (C3-MSG-03)."""
+        case, step = self._case, self._step("03", "04")
+        before = case.starts_at - timedelta(hours=2), case.starts_at
+        case.desk.book(case.asked("neighbour", starts_at=before[0], ends_at=before[1]))
+        for what, start, answer in (
+            ("the time asked for", case.starts_at, "free"),
+            ("a second earlier", case.starts_at - SECOND, "taken"),
+        ):
+            found = case.desk.availability(case.request_id, case.location, start, case.ends_at)
+            for id_ in (step, "C3-MSG-03"):
+                self._judge.check(id_, f"{what} is {answer}", system="CSS", claim=str(found.answer), expected=answer)
+        self._judge.check(
+            "C3-MSG-03",
+            "the time free is named",
+            system="CSS",
+            claim=found.free,
+            expected=((case.starts_at, case.ends_at),),
+        )
+        overlapping = case.asked("overlap", starts_at=case.starts_at - SECOND)
+        self._judge.check(
+            step,
+            "a booking that overlaps another by a second is refused",
+            system="CSS",
+            claim=case.refused(overlapping),
+            expected="overlap",
+        )
+        self._judge.settle()
+
+    @keyword
+    def representative_estimates_the_event(self) -> None:
+        """C3-S2.04, C3-S3.05: from the facility's history (C3-MSG-05); the event's time is as it was asked for (C3-MSG-04)."""
+        case, step = self._case, self._step("04", "05")
+        estimate = case.desk.estimate(case.request_id, case.location, case.starts_at, case.ends_at)
+        cents = case.expected_wh() / 1000 * case.bench.config.utility.tariff.price_millicents_per_kwh / 1000
+        self._judge.check(
+            step,
+            "the estimate follows from the facility's history",
+            system="CSS",
+            claim=float(estimate.cost_cents),
+            expected=round(cents, 2),
+            # An estimate may weigh the days it covers; one that ignores the history is further away than that.
+            tolerance=round(0.05 * cents, 2),
+            unit="cent",
+        )
+        self._judge.fields(
+            "C3-MSG-05",
+            "history and estimate",
+            system="CSS",
+            required=("history", "energy_wh", "cost_cents", "amount_cents"),
+            claim={**vars(estimate), "history": estimate.history or None, "energy_wh": estimate.energy_wh or None},
+        )
+        booking = case.book()
+        self._judge.check("C3-MSG-04", "start", system="CSS", claim=booking.starts_at, expected=case.starts_at)
+        self._judge.check("C3-MSG-04", "end", system="CSS", claim=booking.ends_at, expected=case.ends_at)
+        self._judge.settle()
+
+    @keyword
+    def customer_gives_amount_and_method(self, cents: int, method: str) -> None:
+        """C3-S2.05, C3-S3.06: for example `2500`, `card`."""
+        self._cents, self._method = cents, PaymentMethod(method)
+        self._judge.acted(self._step("05", "06"), "the customer gives an amount and a method")
+
+    @keyword
+    def representative_verifies_the_funds_and_posts_the_amount(self) -> None:
+        """C3-S2.06, C3-S3.07: not for a declined card; linked to the facility's account (C3-MSG-06, C3-MSG-07)."""
+        case, step = self._case, self._step("06", "07")
+        declined = case.bench.config.utility.payments.processor.declined[0]
+        with suppress(NotAccepted):
+            case.pay_event(self._cents, PaymentMethod.CARD, drawn_on=declined, payment_id=f"declined-{case.request_id}")
+        self._judge.check(
+            step,
+            "a declined card pays nothing in",
+            system="CSS",
+            claim=case.purse_cents(),
+            expected=0,
+            unit="cent",
+        )
+        before, had = case.payer_cents(), case.purse_cents()
+        case.pay_event(self._cents, self._method)
+        self._judge.check(
+            step,
+            "the amount is the event's credit",
+            system="CSS",
+            claim=case.purse_cents() - had,
+            expected=self._cents,
+            unit="cent",
+        )
+        self._judge.check(
+            step,
+            "and nothing else of the account has moved",
+            system="CSS",
+            claim=case.payer_cents(),
+            expected=before,
+            unit="cent",
+        )
+        rows = case.ask(case.css.payments, case.payer_number), case.ask(case.css.postings, case.payer_number)
+        payment, posting = ([r for r in found if r.payment_id == case.payment_id] for found in rows)
+        self._judge.fields(
+            "C3-MSG-06",
+            "amount and payment data as logged",
+            system="CSS",
+            required=("amount_cents", "method", "data"),
+            claim=payment[0] if payment else None,
+        )
+        self._judge.fields(
+            "C3-MSG-07",
+            "amount and facility as posted",
+            system="CSS",
+            required=("amount_cents", "linked_account"),
+            claim=posting[0] if posting else None,
+        )
+        self._judge.check(
+            step,
+            "the posting is linked to the facility's account",
+            system="CSS",
+            claim=posting[0].linked_account if posting else None,
+            expected=case.location,
+        )
+        self._judge.settle()
+
+    # --- the schedule on its way to the meter ------------------------------------------------------------------------------
+
+    @keyword
+    def css_sends_the_schedule_to_the_adcs(self) -> None:
+        """C3-S2.07, C3-S3.08: the ADCS has got the event."""
+        case = self._case
+        case.bench.advance(1.0)
+        kept = [e for e in case.kept() if e.event_id == case.event_id]
+        self._judge.check(
+            self._step("07", "08"),
+            "the ADCS has the event, from start to end",
+            system="CSS",
+            claim=(kept[0].starts_at, kept[0].ends_at) if kept else None,
+            expected=(case.starts_at, case.ends_at),
+        )
+        self._judge.settle()
+
+    @keyword
+    def adcs_logs_the_schedule(self) -> None:
+        """C3-S2.08: when it was received."""
+        case = self._case
+        log = [e for e in case.ask(case.schedules.log, case.meter_id) if e.event_id == case.event_id]
+        self._judge.check(
+            "C3-S2.08",
+            "the schedule is logged",
+            system="ADCS",
+            claim=log[0].what if log else None,
+            expected="taken",
+        )
+        self._judge.settle()
+
+    @keyword
+    def adcs_sends_the_event_in_time(self) -> None:
+        """C3-S2.09: by the limit of C3-NFR-08, with start, end, credit and option (C3-MSG-09)."""
+        self._check_sent("C3-S2.09")
+        self._check_message()
+        self._judge.settle()
+
+    def _check_sent(self, id_: str) -> None:
+        case = self._case
+        lead = self._judge.seconds("C3-NFR-08", "lead before start")
+        latest = case.starts_at - timedelta(seconds=lead)
+        # One who is late gets two hours to say when it is sent.
+        sent_at = case.until_sent(latest + SECOND, latest + timedelta(hours=2))
+        self._judge.check(
+            id_,
+            "sent before the start",
+            system="ADCS",
+            claim=None if sent_at is None else case.starts_at - sent_at,
+            limit=self._judge.limit("C3-NFR-08", "lead before start"),
+        )
+        case.until_receipt(case.event_id, 120)
+
+    def _check_message(self) -> None:
+        case = self._case
+        record = case.sent(case.event_id)
+        message = None if record is None else record.message
+        self._judge.fields(
+            "C3-MSG-09",
+            "the message to the meter",
+            system="ADCS",
+            required=("starts_at", "ends_at", "credit_wh", "at_zero"),
+            claim=message,
+        )
+        credit = case.purse_cents() * 10**6 // case.bench.config.utility.tariff.price_millicents_per_kwh
+        self._judge.check(
+            "C3-MSG-09",
+            "start, end, credit and option are those booked",
+            system="ADCS",
+            claim=None if message is None else (message.starts_at, message.ends_at, message.credit_wh, message.at_zero),
+            expected=(case.starts_at, case.ends_at, credit, case.option_at_meter),
+        )
+
+    @keyword
+    def meter_logs_and_schedules_the_event(self) -> None:
+        """C3-S2.10: stored, logged, and receipted."""
+        case = self._case
+        receipt, held, should = case.receipt(case.event_id), case.stored(), case.stored(case.model)
+        self._judge.check(
+            "C3-S2.10",
+            "the receipt says processed",
+            system="Meter",
+            claim=None if receipt is None else receipt.status,
+            expected=ReceiptStatus.PROCESSED,
+        )
+        self._judge.check(
+            "C3-S2.10",
+            "the meter has the event, from start to end",
+            system="Meter",
+            claim=None if held is None else (held.starts_at, held.ends_at),
+            predict=case.predict(None if should is None else (should.starts_at, should.ends_at)),
+            expected=(case.starts_at, case.ends_at),
+        )
+        logged = case.logged(EventCode.SCHEDULE_STORED, case.event_id)
+        self._judge.check("C3-S2.10", "it is logged", system="Meter", claim=logged is not None, expected=True)
+        self._judge.settle()
+
+    @keyword
+    def adcs_passes_the_events_receipt_to_the_mdms(self) -> None:
+        """C3-S2.11: the MDMS has got it."""
+        case = self._case
+        got = [p for p in case.held("receipt") if p.value.message_id == case.event_id and case.event_id]
+        self._judge.check("C3-S2.11", "the MDMS has got the receipt", system="ADCS", claim=bool(got), expected=True)
+        self._judge.settle()
+
+    @keyword
+    def mdms_makes_the_events_receipt_available(self) -> None:
+        """C3-S2.12: the CSS sees it, and shows it for the payment."""
+        case = self._case
+        own = [p for p in case.ask(case.mdms.receipts, case.meter_id) if p.value.message_id == case.event_id]
+        self._judge.check("C3-S2.12", "the receipt is available", system="MDMS", claim=bool(own), expected=True)
+        self._judge.settle()
+
+    # --- before and after ------------------------------------------------------------------------------------------------
+
+    @keyword
+    def no_events_are_left(self) -> None:
+        """Call off what earlier tests have booked, and what they have put into the meter."""
+        case = self._case
+        case.call_off()
+        for event in case.meter.schedule():
+            case.send(MessageCode.CANCEL_SCHEDULE, event_id=event.event_id)
+
+    @keyword
+    def an_event_is_prepaid(self, starts_in: timedelta, lasting: timedelta) -> None:
+        """Everything from the request to the posting of a card payment; nothing of it is checked here."""
+        self._case.prepay_event(starts_in, lasting, 1500)
+
+    # --- the event ---------------------------------------------------------------------------------------------------------
+
+    @keyword
+    def the_service_is(self, state: str) -> None:
+        """Before the event: `off`, `on`, or `tripped` by a limit below what the load takes. Nothing is checked here."""
+        case = self._case
+        if state in ("on", "tripped"):
+            case.send(MessageCode.CONNECT)
+        if state == "tripped":
+            case.send(MessageCode.LIMIT, limit_w=300)
+            case.bench.advance(200.0)
+        self._found_on, self._limited = state == "on", state == "tripped"
+
+    @keyword
+    def meter_serves_the_event_from_its_start(self) -> None:
+        """C3-S2.13: at the start energised, kept on, or raised to what is needed, as the analyzer sees it."""
+        self._check_start("C3-S2.13", "Meter")
+        self._judge.settle()
+
+    def _check_start(self, id_: str, system: str) -> None:
+        case = self._case
+        case.pass_until(case.starts_at - timedelta(seconds=5))
+        was = "on" if self._found_on else "off"
+        self._check_flow(id_, f"before the start the service is {was}", system, self._found_on)
+        seen = case.service.when(True, 65)
+        if not self._found_on:
+            self._judge.check(
+                id_,
+                "energised at the start",
+                system=system,
+                measure=None if seen is None else (seen - case.starts_at).total_seconds(),
+                uncertainty=case.service.moment_uncertainty_s,
+                expected=0.0,
+                tolerance=1.0,
+                unit="s",
+            )
+        case.pass_until(case.starts_at + timedelta(seconds=60))
+        status = case.meter.service()
+        self._judge.check(
+            id_,
+            "the service is on in the event",
+            system=system,
+            claim=Witness.claim(status.switch is Switch.CLOSED and status.energised, "service switch"),
+            measure=case.service.flows(),
+            predict=case.service.should_flow(),
+            expected=True,
+            instrument_could_tell=True,
+        )
+        case.bench.record_readings()
+
+    @keyword
+    def meter_and_event_page_show_the_credit(self) -> None:
+        """C3-S2.14: the event's credit on the meter's display and on the customer's page."""
+        case = self._case
+        cents = case.purse_cents()
+        shown = case.shown()
+        self._judge.check(
+            "C3-S2.14",
+            "the display shows the event's balance",
+            system="Meter",
+            claim=shown.get(DisplayCode.BALANCE),
+            predict=case.should_show(DisplayCode.BALANCE),
+            expected=f"${cents / 100:.2f}",
+        )
+        self._judge.fields(
+            "C3-S2.14",
+            "balance, energy and time left on the meter's display",
+            system="Meter",
+            required=("BALANCE", "CREDIT", "TIME_LEFT"),
+            claim={code.name: text for code, text in shown.items()},
+        )
+        page = case.desk.page(case.booking.booking_id)
+        self._judge.check(
+            "C3-S2.14", "the page shows the event's balance", system="Website", claim=page.balance_cents, expected=cents
+        )
+        self._judge.fields(
+            "C3-S2.14",
+            "the page shows energy and time left, and when updated",
+            system="Website",
+            required=("credit_wh", "time_left", "updated_at"),
+            claim=page,
+        )
+        self._judge.settle()
+
+    @keyword
+    def display_device_shows_the_events_credit(self) -> None:
+        """C3-S2.15: balance in dollars and kWh and time left, no later than a day after the start."""
+        case = self._case
+        if not self._judge.applicable("C3-S2.15", "display_device", system="Meter"):
+            return
+        shown, should = (
+            of.balance() for of in (case.bench.device(self._display_name), case.bench.predicted(self._display_name))
+        )
+        statement = case.statement()
+        expected = {
+            "balance_cents": case.purse_cents(),
+            "credit_wh": None if statement is None else round(statement.credit_wh / 1000) * 1000,
+        }
+        for name, value in expected.items():
+            self._judge.check(
+                "C3-S2.15",
+                f"the display device shows {name.split('_')[0]}",
+                system="Display",
+                claim=getattr(shown, name, None),
+                predict=Witness.predict(getattr(should, name, None), f"model of {self._display_name}"),
+                expected=value,
+                tolerance=1000 if name == "credit_wh" else None,
+            )
+        self._judge.fields(
+            "C3-S2.15",
+            "balance, energy and time left",
+            system="Display",
+            required=("balance_cents", "credit_wh", "time_left"),
+            claim=shown,
+        )
+        self._judge.settle()
+
+    @keyword
+    def meter_puts_the_service_back_at_the_end(self) -> None:
+        """C3-S2.13: on until the end, then again what it was before."""
+        self._check_end("C3-S2.13", "Meter")
+        self._judge.settle()
+
+    def _check_end(self, id_: str, system: str) -> None:
+        case = self._case
+        case.pass_until(case.ends_at - timedelta(seconds=5))
+        self._check_flow(id_, "on until the end", system, True)
+        case.pass_until(case.ends_at + timedelta(seconds=3))
+        if self._limited:  # the limit is back, and trips the load as before
+            case.service.when(False, 120)
+        self._check_flow(id_, "after the end as before the event", system, self._found_on)
+
+    def _check_flow(self, id_: str, what: str, system: str, expected: bool) -> None:
+        case = self._case
+        self._judge.check(
+            id_,
+            what,
+            system=system,
+            measure=case.service.flows(),
+            predict=case.service.should_flow(),
+            expected=expected,
+        )
+
+    @keyword
+    def what_is_left_goes_back_to_the_payer(self, id_: str) -> None:
+        """After the end: paid for are the event's watt-hours, to the cent; the rest is on the payer's account."""
+        case = self._case
+        case.bench.advance(case.interval.total_seconds() + 60)
+        price = case.bench.config.utility.tariff.price_millicents_per_kwh
+        page = case.desk.page(case.booking.booking_id)
+        used = page.energy_wh * price / 10**6
+        self._judge.check(
+            id_,
+            "the event's credit is cleared",
+            system="CSS",
+            claim=case.purse_cents(),
+            expected=0,
+            unit="cent",
+        )
+        last = sum(e.cents for e in case.ask(case.css.bookings.purse, case.booking.booking_id) if e.kind == "energy")
+        self._judge.check(
+            id_,
+            "energy is paid for to the cent",
+            system="CSS",
+            claim=float(-last),
+            expected=used,
+            tolerance=1.0,
+            unit="cent",
+        )
+        returned = [e.cents for e in case.ask(case.css.ledger, case.payer_number) if e.kind == "from_event"]
+        self._judge.check(
+            id_,
+            "what is left has gone back to the payer's account",
+            system="CSS",
+            claim=returned[-1] if returned else None,
+            expected=self._cents + last,
+            unit="cent",
+        )
+        self._judge.settle()
