@@ -728,6 +728,7 @@ def test_the_display_shows_the_account_as_it_was_sent(home: Make) -> None:
         "TIME_LEFT": "3 d 04 h 05 min",
         "UPDATED": "2026-01-06 00:00",
         "PRICE": "$0.2150/kWh",
+        "COST": "$0.2580/h",
         "ENERGY": "000030.0 kWh",
         "DEMAND": "1.200 kW",
         "SERVICE": "ON",

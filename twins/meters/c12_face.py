@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from drivers.errors import NotSupported, OutOfRange, Refused
 from drivers.roles import Switch
-from drivers.wire import c1219, meter_profile
+from drivers.wire import c1219, meter_profile, meter_settings
 from drivers.wire.c1218 import (
     BAUD_CODES,
     DEFAULT_PACKET_SIZE,
@@ -91,19 +91,20 @@ def _loop_later(seconds: float, fn: Callable[[], None]) -> Handle:
 
 
 _STANDARD = frozenset((0, 1, 3, 5, 6, 7, 8, 21, 22, 23, 27, 28, 52))
-_OWN = frozenset(range(14))
+_OWN = frozenset(range(19))
 _GENERAL = frozenset((0, 1, 3, 5, 6, 8, 21, 22, 27, 52, meter_profile.PROFILE, meter_profile.CLOCK))
 _KNOWN = _STANDARD | {c1219.MANUFACTURER + n for n in _OWN}
-_WRITABLE = frozenset((c1219.PROC_INITIATE, meter_profile.INBOX, meter_profile.CONFIG))
+_SETTINGS = frozenset(
+    (meter_settings.LIMIT_STEPS, meter_settings.RULES, meter_settings.PRIORITIES, meter_settings.CUSTOMER)
+)
+_WRITABLE = _SETTINGS | {c1219.PROC_INITIATE, meter_profile.INBOX, meter_profile.CONFIG}
 _GEN_CONFIG = c1219.GenConfig(
     standard_tables=_STANDARD,
     manufacturer_tables=_OWN,
     standard_procedures=frozenset((c1219.SET_DATE_TIME, c1219.DIRECT_LOAD_CONTROL, c1219.MODIFY_CREDIT)),
     manufacturer_procedures=frozenset((meter_profile.SET_CLOCK - c1219.MANUFACTURER,)),
     standard_writable=frozenset((c1219.PROC_INITIATE,)),
-    manufacturer_writable=frozenset(
-        (meter_profile.INBOX - c1219.MANUFACTURER, meter_profile.CONFIG - c1219.MANUFACTURER)
-    ),
+    manufacturer_writable=frozenset(n - c1219.MANUFACTURER for n in _WRITABLE if n > c1219.MANUFACTURER),
 ).encode()
 
 
@@ -145,6 +146,11 @@ class Tables:
             meter_profile.TEST_RESULT: lambda: meter_profile.encode_test_result(meter.test_result()),
             meter_profile.CLOCK: lambda: meter_profile.encode_clock(meter.clock()),
             meter_profile.CONFIG: lambda: meter.config().encode(),
+            meter_settings.LIMIT_STEPS: lambda: meter.limit_steps().encode(),
+            meter_settings.RULES: lambda: meter_settings.encode_rules(meter.rules()),
+            meter_settings.PRIORITIES: lambda: meter_settings.encode_priorities(meter.priorities()),
+            meter_settings.CUSTOMER: lambda: meter.customer().encode(),
+            meter_settings.LOCAL_TIME: lambda: meter.local_time().encode(),
         }
         for number, table in fixed.items():
             self._tables[number] = lambda table=table: table  # type: ignore[misc]
@@ -179,6 +185,24 @@ class Tables:
                 return None
         whole = self.read(table)
         return None if whole is None or offset + count > len(whole) else whole[offset : offset + count]
+
+    def configure(self, table: int, data: bytes) -> Result:
+        """Take what is written to a table of settings."""
+        meter = self._meter
+        try:
+            if table == meter_settings.LIMIT_STEPS:
+                meter.set_limit_steps(meter_settings.LimitSteps.decode(data))
+            elif table == meter_settings.RULES:
+                meter.set_rules(meter_settings.decode_rules(data))
+            elif table == meter_settings.PRIORITIES:
+                meter.set_priorities(meter_settings.decode_priorities(data))
+            else:
+                meter.set_customer(meter_settings.CustomerSettings.decode(data))
+        except NotSupported:
+            return Result.ONP
+        except (TableError, OutOfRange, Refused):
+            return Result.IAR
+        return Result.OK
 
     def _status(self) -> bytes:
         stopped = self._meter.own_clock.stopped
@@ -420,6 +444,8 @@ class C1218Session:
             return self._set_interval(request.data)
         if isinstance(request, WritePart):
             return declined(Result.IAR)
+        if table in _SETTINGS:
+            return declined(self._tables.configure(table, request.data))
         return self._call(request.data) if table == c1219.PROC_INITIATE else self._take(request.data)
 
     def _set_interval(self, data: bytes) -> bytes:
@@ -483,6 +509,10 @@ class C1218Session:
         elif action is meter_profile.LoadControl.DISCONNECT:
             meter.disconnect()
             done = meter.service().switch is Switch.OPEN
+        elif action is meter_profile.LoadControl.LIMIT_STEP:
+            assert watts is not None
+            meter.limit_step(watts)
+            done = True
         else:
             meter.limit(watts)
             done = meter.service().limit_w == watts
