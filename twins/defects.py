@@ -67,7 +67,7 @@ _add("ami-meter", "intervals_read_low", "C3-FR-19", "records a tenth too little 
 _add(
     "ami-meter", "executes_late", "C3-NFR-02", "executes connect, disconnect, limit and restore 61 s after it got them"
 )
-_add("ami-meter", "takes_credit_locally", "C3-BR-01", "lets credit be added at the meter itself")
+_add("ami-meter", "takes_credit_locally", "C3-BR-01 C3-AS-03", "lets credit be added at the meter itself")
 _add("ami-meter", "passes_nothing_to_the_display", "C3-FR-03 C3-S1.13", "tells its display device nothing but the time")
 _add(
     "ami-meter",
@@ -90,7 +90,10 @@ _add("ami-meter", "stays_prepaid", "C3-FR-27", "receipts a conversion to regular
 _add("ami-meter", "commands_wait_ten_seconds", "C3-NFR-03", "lets commands wait ten seconds before it processes them")
 _add("ami-meter", "sleeps_through_events", "C3-NFR-03", "does not energise at the start of a scheduled event")
 _add(
-    "ami-meter", "receipts_without_switching", "C3-FR-04", "receipts connect, disconnect and limit and leaves things be"
+    "ami-meter",
+    "receipts_without_switching",
+    "C3-FR-04 C3-AS-02",
+    "receipts connect, disconnect and limit and leaves things be",
 )
 _add("ami-meter", "ignores_stored_commands", "C3-FR-04 C3-FR-06", "never carries out the commands stored beforehand")
 _add("ami-meter", "limit_never_trips", "C3-FR-06 C3-FR-22", "takes a demand limit and serves any demand")
