@@ -269,7 +269,7 @@ class prepayment_meter:  # noqa: N801 - Robot finds a library's class by the fil
         start = case.bench.now
         recloses, after = 0, None
         tripped = self._limited_below_the_load()
-        while tripped is not None and (closed := case.service.when(True, 1.5 * delay)) is not None and recloses < 3:
+        while tripped is not None and (closed := self._closes(delay)) is not None and recloses < 3:
             recloses += 1
             after = after or (closed - tripped).total_seconds()
             tripped = case.service.when(False, TRIPS_WITHIN_S)
@@ -296,6 +296,11 @@ class prepayment_meter:  # noqa: N801 - Robot finds a library's class by the fil
         )
         judge.settle()
 
+    def _closes(self, about_s: float) -> datetime | None:
+        """When current flows again; looked for closely when it is about time."""
+        case = self._case
+        return case.bench.now if case.flows_within(0.9 * about_s, 2.0) else case.service.when(True, 0.6 * about_s)
+
     def _trip_to_reclose(self, start: datetime, of: Any) -> float | None:
         found = self._case.events_since(start, EventCode.LIMIT_TRIPPED, EventCode.RECLOSED, of=of)
         kinds = [e.event for e in found[:2]]
@@ -312,7 +317,7 @@ class prepayment_meter:  # noqa: N801 - Robot finds a library's class by the fil
         delay = judge.seconds("C3-FR-22", "delay after trip")
         limit = round(case.nominal_w / 2)
         self._limited_below_the_load()
-        case.service.when(True, 1.5 * delay)
+        case.flows_within(1.5 * delay)
         case.service.when(False, TRIPS_WITHIN_S)
         start = case.bench.now
         case.press_reclose()

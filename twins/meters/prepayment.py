@@ -175,6 +175,7 @@ class Prepayment:
                 updated_at=now.updated_at,
             )
             self.shown_cents = now.balance_cents
+            self._look_for_zero()
         if self._next_billing is not None:
             if self._intervals_to_wait:
                 self._intervals_to_wait -= 1
