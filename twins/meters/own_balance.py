@@ -13,6 +13,8 @@ from drivers.roles import Account
 
 _MILLICENTS = 1000
 _WH = 1000
+_LEAST = -(1 << 31)
+"""What an account's fields can hold; nobody owes twenty million dollars for an interval."""
 
 
 class OwnBalance:
@@ -46,8 +48,8 @@ class OwnBalance:
             left = sent.time_left
         return replace(
             sent,
-            balance_cents=sent.balance_cents - round(used_wh / _WH * price / _MILLICENTS),
-            credit_wh=credit_wh,
+            balance_cents=max(_LEAST, sent.balance_cents - round(used_wh / _WH * price / _MILLICENTS)),
+            credit_wh=max(_LEAST, credit_wh),
             time_left=left,
             zero_at=at + left,
             updated_at=at,
