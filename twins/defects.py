@@ -67,7 +67,7 @@ _add("ami-meter", "intervals_read_low", "C3-FR-19", "records a tenth too little 
 _add(
     "ami-meter", "executes_late", "C3-NFR-02", "executes connect, disconnect, limit and restore 61 s after it got them"
 )
-_add("ami-meter", "takes_credit_locally", "C3-BR-01 C3-AS-03", "lets credit be added at the meter itself")
+_add("ami-meter", "takes_credit_locally", "C3-BR-01", "lets credit be added at the meter itself")
 _add("ami-meter", "passes_nothing_to_the_display", "C3-FR-03 C3-S1.13", "tells its display device nothing but the time")
 _add(
     "ami-meter",

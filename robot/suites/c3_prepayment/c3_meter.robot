@@ -3,6 +3,7 @@ Documentation       C3: what the meter does by itself. The bench's load draws th
 ...                 relay presses the meter's button, the display device says what it shows.
 Library             ../../keywords/prepayment_requirements.py
 Library             ../../keywords/prepayment_display.py
+Library             ../../keywords/prepayment_limits.py
 Library             ../../keywords/prepayment_meter.py
 Test Setup          The Site Is Provisioned
 Test Teardown       What Was Configured Is Taken Back
@@ -81,7 +82,3 @@ Time And Money Left Show Wherever They Are Worked Out
 Meters Without A Switch Are What They Declare
     [Tags]    C3-AS-02
     Meter Has The Switch That It Declares
-
-A Meter Takes No Payment
-    [Tags]    C3-AS-03
-    No Button Or Port Takes A Payment    1000
