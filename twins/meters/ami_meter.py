@@ -256,12 +256,13 @@ class AmiMeter:
         """The display's lines; none where it is switched off or the meter is dead."""
         if not self.display_on or not self._alive:
             return ()
+        reading = self.reading()
         return tuple(
             display.lines(
                 self._prepayment.account,
                 self._prepayment.shown_cents,
-                self.reading(),
-                self._cost_goes_by_w(),
+                reading,
+                self._cost_goes_by_w(reading),
                 self._service.position,
                 self._service.limit_w,
                 self.own_clock.now(),
@@ -521,9 +522,9 @@ class AmiMeter:
         if self._han is not None:
             self._han.notice(self._prepayment.notice)
 
-    def _cost_goes_by_w(self) -> float:
+    def _cost_goes_by_w(self, reading: MeterReading) -> float:
         if "cost_of_the_last_interval" not in self.defects:
-            return self._metrology.power_w()
+            return reading.power_w
         stored = self.intervals()
         return stored[-1].energy_wh * 3600 / stored[-1].length.total_seconds() if stored else 0.0
 
