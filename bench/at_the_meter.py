@@ -97,7 +97,7 @@ class AtTheMeter(Prepaying):
         """Take back what a test has configured, as far as this meter has it: stored commands, priorities, settings, load."""
         if self.has_switch:
             self.meter.set_rules([])
-        self.meter.set_priorities({})
+        self.meter.set_message_priorities({})
         self.meter.set_customer(CustomerSettings())
         self.bench.strategy.power_load()
         for event in self.meter.schedule():

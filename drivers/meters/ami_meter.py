@@ -300,16 +300,17 @@ class AmiMeterDriver(DeviceDriver):
         self._configure("store commands", meter_settings.RULES, lambda: meter_settings.encode_rules(rules))
         self.tell("set_rules", rules)
 
-    def priorities(self) -> Mapping[MessageCode, int]:
+    # labgrid reads an attribute `priorities` from a driver's class.
+    def message_priorities(self) -> Mapping[MessageCode, int]:
         """Read manufacturer table 16: priorities by message code, before a message's own."""
         return self._read(meter_settings.PRIORITIES, meter_settings.decode_priorities)
 
-    def set_priorities(self, priorities: Mapping[MessageCode, int]) -> None:
+    def set_message_priorities(self, priorities: Mapping[MessageCode, int]) -> None:
         """Write manufacturer table 16. OutOfRange for a priority outside 0 to 9."""
-        self.may("set_priorities", priorities)
+        self.may("set_message_priorities", priorities)
         what = "set the priorities"
         self._configure(what, meter_settings.PRIORITIES, lambda: meter_settings.encode_priorities(priorities))
-        self.tell("set_priorities", priorities)
+        self.tell("set_message_priorities", priorities)
 
     def customer(self) -> CustomerSettings:
         """Read manufacturer table 17: the customer's language, and who works out the balance."""

@@ -246,7 +246,7 @@ class prepayment_meter:  # noqa: N801 - Robot finds a library's class by the fil
             (MessageCode.CONNECT, True, "before texts that came earlier"),
             (MessageCode.DISCONNECT, False, "after texts that came earlier"),
         ):
-            case.meter.set_priorities({command: 0 if urgent else 9, MessageCode.TEXT: 9 if urgent else 0})
+            case.meter.set_message_priorities({command: 0 if urgent else 9, MessageCode.TEXT: 9 if urgent else 0})
             with case.meter.session():
                 texts = [case.write(MessageCode.TEXT, text=f"Text {n}", priority=0 if urgent else 9) for n in range(6)]
                 message_id = case.write(command, priority=9 if urgent else 0)

@@ -868,7 +868,7 @@ def spanish(h: Home, text: str = "", number: int | None = None) -> str | None:
 
 def overtaken(h: Home) -> list[int]:
     """The order in which messages are done whose own priorities say the contrary of what is configured."""
-    h.loop.call(h.meter.set_priorities, {MessageCode.DISCONNECT: 0, MessageCode.TEXT: 9})
+    h.loop.call(h.meter.set_message_priorities, {MessageCode.DISCONNECT: 0, MessageCode.TEXT: 9})
     for number in (1, 2, 3):
         h.send(MessageCode.TEXT, number, text="wait", priority=4)
     h.send(MessageCode.DISCONNECT, 4, priority=5)

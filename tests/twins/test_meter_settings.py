@@ -82,18 +82,22 @@ def test_everything_is_written_and_read_back(port: Make) -> None:
             Rule(2, Trigger.ZERO, LoadControl.LIMIT_STEP, 2),
         )
         driver.set_rules(rules)
-        driver.set_priorities({MessageCode.DISCONNECT: 0, MessageCode.TEXT: 9})
+        driver.set_message_priorities({MessageCode.DISCONNECT: 0, MessageCode.TEXT: 9})
         driver.set_customer(CustomerSettings(Language.SPANISH, True))
         assert driver.limit_steps() == p.meter.limit_steps() == LimitSteps(1000, (80, 40))
         assert driver.rules() == p.meter.rules() == rules
-        assert driver.priorities() == p.meter.priorities() == {MessageCode.DISCONNECT: 0, MessageCode.TEXT: 9}
+        assert (
+            driver.message_priorities()
+            == p.meter.message_priorities()
+            == {MessageCode.DISCONNECT: 0, MessageCode.TEXT: 9}
+        )
         assert driver.customer() == p.meter.customer() == CustomerSettings(Language.SPANISH, True)
         driver.limit_step(2)
         assert driver.service().limit_w == 400
         assert driver.local_time() == LocalTime(
             timedelta(hours=-8), datetime(2026, 3, 8, 10, tzinfo=UTC), timedelta(hours=-7)
         )
-    assert told == ["set_limit_steps", "set_rules", "set_priorities", "set_customer", "limit_step"]
+    assert told == ["set_limit_steps", "set_rules", "set_message_priorities", "set_customer", "limit_step"]
     written = [e.argument for e in p.meter.log() if e.event is EventCode.SETTINGS_CHANGED]
     assert written == [2062, 2063, 2064, 2065]
 
@@ -101,7 +105,7 @@ def test_everything_is_written_and_read_back(port: Make) -> None:
 def test_what_makes_no_sense_is_refused_and_changes_nothing(port: Make) -> None:
     p = port(rule_capacity=1)
     driver = p.driver()
-    before = (p.meter.limit_steps(), p.meter.rules(), p.meter.priorities(), p.meter.customer())
+    before = (p.meter.limit_steps(), p.meter.rules(), p.meter.message_priorities(), p.meter.customer())
     zero = Rule(1, Trigger.ZERO, LoadControl.DISCONNECT)
     with driver.session():
         with pytest.raises(OutOfRange):
@@ -109,7 +113,7 @@ def test_what_makes_no_sense_is_refused_and_changes_nothing(port: Make) -> None:
         with pytest.raises(OutOfRange):
             driver.set_rules([zero, zero])
         with pytest.raises(OutOfRange):
-            driver.set_priorities({MessageCode.TEXT: 10})
+            driver.set_message_priorities({MessageCode.TEXT: 10})
         with pytest.raises(Refused, match="refused"):  # no room
             driver.set_rules([zero, Rule(2, Trigger.ZERO, LoadControl.CONNECT)])
         with pytest.raises(Refused, match="refused"):  # past
@@ -119,7 +123,7 @@ def test_what_makes_no_sense_is_refused_and_changes_nothing(port: Make) -> None:
         for step in (0, 5):
             with pytest.raises(Refused, match="invalid parameter"):
                 driver.limit_step(step)
-    assert (p.meter.limit_steps(), p.meter.rules(), p.meter.priorities(), p.meter.customer()) == before
+    assert (p.meter.limit_steps(), p.meter.rules(), p.meter.message_priorities(), p.meter.customer()) == before
     assert p.meter.service().limit_w is None
 
 
@@ -139,7 +143,7 @@ def test_a_reader_reads_and_configures_nothing(port: Make) -> None:
     for act in (
         lambda: driver.set_limit_steps(LimitSteps(1000, (80,))),
         lambda: driver.set_rules([]),
-        lambda: driver.set_priorities({}),
+        lambda: driver.set_message_priorities({}),
         lambda: driver.set_customer(CustomerSettings()),
     ):
         with pytest.raises(Refused, match="clearance"):

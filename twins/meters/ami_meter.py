@@ -318,11 +318,11 @@ class AmiMeter:
         self._rules.store(rules)
         self._configured(meter_settings.RULES)
 
-    def priorities(self) -> Mapping[MessageCode, int]:
+    def message_priorities(self) -> Mapping[MessageCode, int]:
         """Priorities by message code, before a message's own."""
         return self._inbox.priorities
 
-    def set_priorities(self, priorities: Mapping[MessageCode, int]) -> None:
+    def set_message_priorities(self, priorities: Mapping[MessageCode, int]) -> None:
         """Configure them, for what is waiting too; OutOfRange for one outside 0 to 9."""
         self._configures("set the priorities")
         self._encoded(lambda: meter_settings.encode_priorities(priorities))

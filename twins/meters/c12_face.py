@@ -148,7 +148,7 @@ class Tables:
             meter_profile.CONFIG: lambda: meter.config().encode(),
             meter_settings.LIMIT_STEPS: lambda: meter.limit_steps().encode(),
             meter_settings.RULES: lambda: meter_settings.encode_rules(meter.rules()),
-            meter_settings.PRIORITIES: lambda: meter_settings.encode_priorities(meter.priorities()),
+            meter_settings.PRIORITIES: lambda: meter_settings.encode_priorities(meter.message_priorities()),
             meter_settings.CUSTOMER: lambda: meter.customer().encode(),
             meter_settings.LOCAL_TIME: lambda: meter.local_time().encode(),
         }
@@ -195,7 +195,7 @@ class Tables:
             elif table == meter_settings.RULES:
                 meter.set_rules(meter_settings.decode_rules(data))
             elif table == meter_settings.PRIORITIES:
-                meter.set_priorities(meter_settings.decode_priorities(data))
+                meter.set_message_priorities(meter_settings.decode_priorities(data))
             else:
                 meter.set_customer(meter_settings.CustomerSettings.decode(data))
         except NotSupported:
