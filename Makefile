@@ -4,7 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 export UV_PROJECT_ENVIRONMENT := $(VENV)
 
-.PHONY: certify certify-wall test lint bench docs trace defects lock clean setup apt node-client
+# What is certified on real time: scenario 1 and what it carries. Scenarios that burn a balance down take days of it.
+WALL := C3-S1 C3-FR-01 C3-FR-02 C3-FR-03 C3-FR-05 C3-FR-12 C3-FR-15 C3-FR-19 C3-FR-20 C3-FR-25 C3-FR-26 C3-FR-27 C3-FR-30 \
+  C3-FR-31 C3-FR-32 C3-NFR-01 C3-NFR-02 C3-NFR-03 C3-NFR-06 C3-NFR-07 C3-BR-01 C3-BR-02
+
+.PHONY: certify certify-wall soak test lint bench docs trace defects lock clean setup apt node-client
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -15,7 +19,10 @@ certify: $(VENV)/.ready ## Run the suites on the twin bench and judge
 	$(BIN)/twinbench certify --bench inventory/benches/twin.yaml
 
 certify-wall: $(VENV)/.ready ## The same on real time, against twins in a process of their own as if they were hardware
-	$(BIN)/python -m bench.wall inventory/benches/twin.yaml inventory/benches/lab-example.yaml
+	$(BIN)/python -m bench.wall inventory/benches/twin.yaml inventory/benches/lab-example.yaml $(WALL:%=--only %)
+
+soak: $(VENV)/.ready ## The healthy twin bench with 20 seeds: none may fail
+	$(BIN)/python -m bench.soak
 
 test: $(VENV)/.ready apt node-client ## Run all tests
 	$(BIN)/pytest -n auto --dist loadfile

@@ -9,6 +9,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,10 @@ from twins.wiring import Site
 ROOT = Path(__file__).resolve().parents[1]
 BENCH = ROOT / "inventory/benches/twin.yaml"
 BAUD = 9600
-ROUNDS = 15
+ROUNDS, CALLS = 60, 5
+READS = 40
+SEEDS = range(1, 6)
+"""Of the disturbance; how much of so short a conversation is hit is a matter of luck, so the median of several counts."""
 
 
 def _site_up() -> float:
@@ -67,8 +71,8 @@ def _meter(port: str) -> AmiMeterDriver:
     return driver
 
 
-async def _reads(line: LineOptions, reads: int) -> float:
-    """Seconds for so many reads of table 1 in one session."""
+async def _reads(line: LineOptions) -> float:
+    """Seconds for `READS` reads of table 1 in one session."""
     clock = SteppedClock()
     site = Site(clock)
     meter = build(clock, site, name="meter", options=MODEL.default_site(site), seed=1)
@@ -78,7 +82,7 @@ async def _reads(line: LineOptions, reads: int) -> float:
     def read() -> float:
         with driver.session():
             begin = time.perf_counter()
-            for _ in range(reads):
+            for _ in range(READS):
                 if driver.identify() != meter.identify():
                     raise RuntimeError("the table came back wrong")
             return time.perf_counter() - begin
@@ -88,6 +92,13 @@ async def _reads(line: LineOptions, reads: int) -> float:
     await face.close()
     await clock.close()
     return took
+
+
+def _garbled_over_clean() -> float:
+    clean = asyncio.run(_reads(LineOptions(paced_baud=BAUD)))
+    noise = (Disturbance(garble=0.01, seed=seed) for seed in SEEDS)
+    bad = [asyncio.run(_reads(LineOptions(paced_baud=BAUD, disturbance=each))) for each in noise]
+    return statistics.median(bad) / clean
 
 
 async def _over_pyserial() -> float:
@@ -106,30 +117,31 @@ async def _over_pyserial() -> float:
         driver.line.wire_log = lambda way, data: script.append((way, bytes(data)))
         driver.reading()
         driver.line.wire_log = None
-        ours: list[float] = []
-        bare: list[float] = []
-        for _ in range(ROUNDS):
-            begin = time.perf_counter()
-            for _ in range(20):
-                driver.reading()
-            ours.append(time.perf_counter() - begin)
-        driver.target.deactivate(driver)
         exchanges = _exchanges(script)
+
+        def bare() -> None:
+            for request, length in exchanges:
+                port.write(request)
+                if len(port.read(length)) != length:
+                    raise RuntimeError("the meter did not answer the same bytes again")
+
+        # In turn, and the quickest of each: whatever else the machine does only adds, and meets both.
         with serial.Serial(address, BAUD, timeout=1) as port:
-            for _ in range(ROUNDS):
-                begin = time.perf_counter()
-                for _ in range(20):
-                    for request, length in exchanges:
-                        port.write(request)
-                        if len(port.read(length)) != length:
-                            raise RuntimeError("the meter did not answer the same bytes again")
-                bare.append(time.perf_counter() - begin)
-        return statistics.median(ours) / statistics.median(bare)
+            rounds = [(_seconds(driver.reading, CALLS), _seconds(bare, CALLS)) for _ in range(ROUNDS)]
+        driver.target.deactivate(driver)
+        return min(took for took, _ in rounds) / min(took for _, took in rounds)
 
     ratio = await clock.io(measure)
     await face.close()
     await clock.close()
     return ratio
+
+
+def _seconds(call: Callable[[], object], times: int) -> float:
+    begin = time.perf_counter()
+    for _ in range(times):
+        call()
+    return time.perf_counter() - begin
 
 
 def _exchanges(script: list[tuple[str, bytes]]) -> list[tuple[bytes, int]]:
@@ -174,12 +186,10 @@ def _day_of_refreshes() -> float:
 def run() -> list[Figure]:
     """Measure them all."""
     ups = [_site_up() for _ in range(3)]
-    clean = asyncio.run(_reads(LineOptions(paced_baud=BAUD), 40))
-    bad = asyncio.run(_reads(LineOptions(paced_baud=BAUD, disturbance=Disturbance(garble=0.01, seed=1)), 40))
     return [
         Figure("twinbench site, start to ready", statistics.median(ups), "s", "< 3"),
         Figure("24 h of bench time: growth of the resident size", _soak(), "%", "< 10"),
-        Figure("AMI meter: a table on a 9600 baud line, 1 % garbled over clean", bad / clean, "x", "<= 2"),
+        Figure("AMI meter: a table on a 9600 baud line, 1 % garbled over clean", _garbled_over_clean(), "x", "<= 2"),
         Figure("AMI meter: a call over the same bytes through pyserial", asyncio.run(_over_pyserial()), "x", "<= 1.25"),
         Figure("a day of hourly refreshes through ADCS, six twins, mirror", _day_of_refreshes(), "s", "< 1"),
     ]

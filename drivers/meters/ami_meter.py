@@ -43,10 +43,11 @@ from drivers.wire.meter_settings import CustomerSettings, LimitSteps, LocalTime,
 
 T = TypeVar("T")
 
-_REST_S = 0.05
 _LONGEST_REST_S = 1.0
-"""How long a line that broke off may rest before what it left is asked for again. C12.18 allows half a second between
-characters; a USB adapter holds them back for 16 ms at most."""
+"""How long a line is waited for at most to become quiet after noise, before a session begins anew."""
+_AGAIN_S = 0.2
+"""How long a meter may take to begin a packet that was asked for again: it has it ready. A refusal that got lost on the
+way costs that, and not the whole time of an answer."""
 
 _SMALL = 64, 32
 """On a noisy line: bytes of a packet, bytes of a read. A packet of a kilobyte would hardly ever get through."""
@@ -98,12 +99,14 @@ class AmiMeterDriver(DeviceDriver):
             )
         self._port: serial.Serial | None = None
         self._poll = select.poll()
+        self._rest_s = c1218.rest_s(self.line.baudrate)
         self._station = Station(answers=False)
         self._depth = 0
         self._open = False  # whether the meter has logged us on, as far as we know
         self._chunk = 0  # bytes of a table that one read may bring
         self._noisy = 0  # sessions to go before the line counts as quiet again
         self._repeats = 0
+        self._longest = 0  # bytes that came in answer to one write of the latest exchange
         self._sequence = 0
 
     # --- labgrid's life cycle ----------------------------------------------------------------------------------------
@@ -167,8 +170,8 @@ class AmiMeterDriver(DeviceDriver):
     def reading(self) -> MeterReading:
         """Read tables 23 (registers) and 28 (present values)."""
         with self.session():
-            registers = self._read(c1219.CURRENT_REGS, c1219.decode_registers)
-            present = self._read(c1219.PRESENT_REGS, c1219.decode_registers)
+            registers = self._table(c1219.CURRENT_REGS, c1219.decode_registers)
+            present = self._table(c1219.PRESENT_REGS, c1219.decode_registers)
         if len(registers) != len(c1219.SUMMATIONS) or len(present) != len(c1219.PRESENT):
             raise LinkLost(f"{self}: registers are not those of the profile; check the meter's table 21")
         return MeterReading(*(value / 1000 for value in registers + present))
@@ -345,7 +348,11 @@ class AmiMeterDriver(DeviceDriver):
 
     def _read(self, table: int, decode: Callable[[bytes], T]) -> T:
         with self.session():
-            return self._decoded(table, self._ask(f"read of table {table}", Read(table)), decode)
+            return self._table(table, decode)
+
+    def _table(self, table: int, decode: Callable[[bytes], T]) -> T:
+        """The same inside a session, for a call that reads on: the acknowledgement goes with the next request."""
+        return self._decoded(table, self._ask(f"read of table {table}", Read(table)), decode)
 
     def _part(self, table: int, offset: int, count: int) -> bytes:
         what = f"read of table {table}"
@@ -457,8 +464,10 @@ class AmiMeterDriver(DeviceDriver):
             self._connect()
         station = self._station
         station.forget()
-        # After noise an answer may still be on its way, and would be taken for that of the new session.
-        on_its_way = min(_LONGEST_REST_S, (station.packet_size + c1218.OVERHEAD) * 10 / self.line.baudrate + _REST_S)
+        # After noise an answer may still be on its way, and would be taken for that of the new session. It is as long as
+        # those before it were; a meter that was silent has nothing under way.
+        longest = min(self._longest, station.packet_size + c1218.OVERHEAD)
+        on_its_way = min(_LONGEST_REST_S, self._passes(longest) + 2 * self._rest_s)
         self._drain(on_its_way if self._noisy else 0.0)
         self._repeats = station.repeats
         station.resize(c1218.DEFAULT_PACKET_SIZE, c1218.DEFAULT_PACKETS)
@@ -508,32 +517,47 @@ class AmiMeterDriver(DeviceDriver):
         station = self._station
         station.retries = retries
         station.send(message)
-        patience = self.line.timeout + (len(message) + c1218.OVERHEAD) * 10 / self.line.baudrate
+        patience = self.line.timeout + self._passes(len(message) + c1218.OVERHEAD)
         until = time.monotonic() + (retries + 2) * patience + 1
-        heard = False
+        came = self._longest = 0  # bytes since something went out
         self._write()
         while True:
-            data = self._receive(_REST_S if station.unsettled else patience)
+            if station.asked:
+                wait = min(patience, self._passes(self._longest) + _AGAIN_S)
+            else:
+                wait = self._rest_s if station.unsettled else patience
+            messages: list[bytes] = []
+            data = self._receive(wait)
             if data:
-                heard = True
+                came += len(data)
+                self._longest = max(self._longest, came)
                 messages = station.feed(data)
-            elif station.unsettled:
+            elif station.unsettled and not station.asked:
                 messages = station.quiet()
             else:
-                messages = []
                 station.expired()
             if messages:
                 return messages[-1]
+            if station.naks > retries and self._longest <= len(c1218.ACK) + _SMALL[0]:
+                # The meter has spent its tries, and packets of a new session would be no smaller: the request once more.
+                station.take()
+                station.expired()
             if station.failed or station.naks > retries or time.monotonic() > until:
                 self._open = False
                 station.forget()
-                if heard:
+                if self._longest:
                     raise _Garbled(
                         f"{self}: {what}: nothing but noise in {retries + 1} tries; check the line and its baud rate"
                     )
                 raise LinkLost(f"{self}: {what}: no answer in {retries + 1} tries; check line, power and baud rate")
             if station.out:
+                came = 0
                 self._write()
+
+    def _passes(self, size: int) -> float:
+        """Seconds in which so many bytes cross the line."""
+        seconds: float = size * 10 / self.line.baudrate
+        return seconds
 
     def _connect(self) -> None:
         try:
@@ -560,7 +584,7 @@ class AmiMeterDriver(DeviceDriver):
 
     def _drain(self, rest_s: float) -> None:
         """Throw away what comes, until nothing has come for so long; a line that never rests is not waited for."""
-        until = time.monotonic() + 4 * rest_s
+        until = time.monotonic() + 2 * rest_s
         while self._receive(rest_s) and time.monotonic() < until:
             pass
 
@@ -588,7 +612,13 @@ class AmiMeterDriver(DeviceDriver):
             return
         assert self._port is not None
         try:
-            self._port.write(data)
+            # Straight to the descriptor, too, as long as it takes all: pyserial's `write` asks for room afterwards.
+            try:
+                gone = os.write(self._port.fileno(), data)
+            except BlockingIOError:
+                gone = 0
+            if gone < len(data):
+                self._port.write(data[gone:])
         except (OSError, serial.SerialException) as no:
             self._disconnect()
             raise LinkLost(f"{self}: cannot write to the port: {no}; check cable and adapter") from no

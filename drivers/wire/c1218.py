@@ -24,10 +24,23 @@ DEFAULT_PACKET_SIZE = 64
 DEFAULT_PACKETS = 1
 LARGEST_PACKET = 8192
 
+_HELD_BACK_S = 0.02
+_CHARACTERS = 4
+
 _MULTI, _FIRST, _TOGGLE = 0x80, 0x40, 0x20
 
 crc16: Callable[[bytes], int] = crcmod.predefined.mkPredefinedCrcFun("x-25")
 """CRC-16/X-25 (HDLC); goes over everything from the start byte to the last data byte, low byte first on the wire."""
+
+
+def rest_s(baud: int) -> float:
+    """Seconds without a byte, at `baud` bits a second, after which half a packet is taken to be all that comes.
+
+    C12.18 allows half a second between characters, which would be paid for every start or length that was hit. No UART
+    pauses in a packet; what stands between it and us does: a USB adapter's latency timer holds bytes back for 16 ms, a
+    FIFO for four characters. Where that was too soon, the packet is asked for once more than needed, and nothing is lost.
+    """
+    return _HELD_BACK_S + _CHARACTERS * 10 / baud
 
 
 class WireError(ValueError):
@@ -122,6 +135,7 @@ class Signal(enum.Enum):
     ACK = "ack"
     NAK = "nak"
     BAD = "bad"  # something that began like a packet and is none
+    STRAY = "stray"  # a single byte that is none of these: an acknowledgement that was hit
 
 
 class Deframer:
@@ -129,12 +143,15 @@ class Deframer:
 
     `limit` is the longest data of a packet; a header that announces more is noise. After noise nothing but a packet with
     a right CRC is believed (an 06 inside a broken packet is no acknowledgement) until `quiet` says that the line rested.
+    What follows a broken packet is taken for its repetition: where that is broken too, it is known without a rest.
     """
 
     def __init__(self, limit: int = DEFAULT_PACKET_SIZE - OVERHEAD) -> None:
         self.limit = limit
         self._buffer = bytearray()
         self._lost = False
+        self._again = -1  # where in the buffer the repetition of a broken packet should begin
+        self._noise = 0  # bytes since something whole came
 
     @property
     def unsettled(self) -> bool:
@@ -146,6 +163,8 @@ class Deframer:
         buffer = self._buffer
         buffer += data
         found: list[Packet | Signal] = []
+        self._noise += len(data)
+        again = self._again
         at = 0
         keep = -1  # where the first packet begins that may still become whole, while lost
         end = len(buffer)
@@ -179,20 +198,27 @@ class Deframer:
                         )
                     )
                     self._lost = False
-                    keep = -1
+                    self._noise = end - stop
+                    again = keep = -1
                     at = stop
                     continue
-                if not self._lost:
+                if not self._lost or at == again:
                     found.append(Signal.BAD)
                     self._lost = True
+                    self._noise = 0
+                    again = end
             elif not self._lost and byte == 0x06:
                 found.append(Signal.ACK)
+                self._noise -= 1
             elif not self._lost and byte == 0x15:
                 found.append(Signal.NAK)
+                self._noise -= 1
             else:
                 self._lost = True
             at += 1
-        del buffer[: keep if keep >= 0 else at]
+        done = keep if keep >= 0 else at
+        del buffer[:done]
+        self._again = max(-1, again - done)
         return found
 
     def quiet(self) -> list[Packet | Signal]:
@@ -205,13 +231,19 @@ class Deframer:
             self._lost = True
             left += self.feed(b"")
         elif not self._buffer:
-            left.append(Signal.BAD)
+            left.append(Signal.STRAY if self._noise == 1 else Signal.BAD)
         else:
             left += self.feed(b"")
             left = left or [Signal.BAD]
+        self.clear()
+        return left
+
+    def clear(self) -> None:
+        """Start afresh: what came so far belongs to nothing that is to come."""
         self._buffer.clear()
         self._lost = False
-        return left
+        self._again = -1
+        self._noise = 0
 
 
 class TooLong(WireError):
@@ -247,7 +279,8 @@ class Station:
         self.out = bytearray()
         self.failed = False  # the latest message was given up after all retries
         self.repeats = 0  # packets sent again since the station was made
-        self.naks = 0  # packets asked for again since the latest message began
+        self.naks = 0  # packets asked for again since the latest message began, or was repeated
+        self.asked = False  # whether a packet was asked for again, and nothing has come since
         self._toggle = True
         self._queue: deque[tuple[bytes, int, bool, bool]] = deque()
         self._packet = b""  # the packet sent last
@@ -291,6 +324,7 @@ class Station:
 
     def feed(self, data: bytes) -> list[bytes]:
         """Take bytes from the wire; return the messages they completed."""
+        self.asked = False
         return self._take_in(self._deframer.feed(data))
 
     def quiet(self) -> list[bytes]:
@@ -299,17 +333,20 @@ class Station:
 
     def expired(self) -> bool:
         """An acknowledgement, or an answer, is overdue: send the packet again. False once all retries are spent."""
+        self.asked = False
+        self.naks = 0
+        self._deframer.clear()
         self._repeat()
         return not self.failed
 
     def forget(self) -> None:
         """Drop everything under way (the line was cut, or a session begins anew); toggle and duplicates stay known."""
         self._queue.clear()
-        self._waiting = self.failed = False
+        self._waiting = self.failed = self.asked = False
         self._parts = []
         self._expected = -1
         self.out.clear()
-        self._deframer = Deframer(self._deframer.limit)
+        self._deframer.clear()
 
     def _next(self) -> None:
         data, sequence, multi, first = self._queue.popleft()
@@ -326,7 +363,8 @@ class Station:
         if self._tries >= self.retries:
             self.failed = True
             self._waiting = False
-            self._queue.clear()
+            if not self.answers:
+                self._queue.clear()
             return
         self._tries += 1
         self.repeats += 1
@@ -334,6 +372,7 @@ class Station:
 
     def _nak(self) -> None:
         self.naks += 1
+        self.asked = True
         self.out += NAK
 
     def _take_in(self, items: list[Packet | Signal]) -> list[bytes]:
@@ -348,7 +387,10 @@ class Station:
                 # Also where an ACK seemed to come before: on a noisy line it may have belonged to an earlier packet.
                 if self._waiting or self._answered:
                     self._repeat()
-            elif item is Signal.BAD:
+            elif item is Signal.STRAY and self._waiting:
+                # It stood for yes or no: where it was a yes, the other end knows the repetition for one.
+                self._repeat()
+            elif item is Signal.BAD or item is Signal.STRAY:
                 self._nak()
             else:
                 assert isinstance(item, Packet)
@@ -360,6 +402,9 @@ class Station:
         if packet == self._heard:
             self.out += ACK
             if self.answers and self._answered:
+                self._tries = 0
+                self._waiting = True
+                self.failed = False
                 self.out += self._packet
             return
         if packet.multi:

@@ -81,6 +81,8 @@ def copy_of_the_checkout(to: Path) -> None:
     for part in BIN.parent.iterdir():
         if part.name != ".ready":
             (to / ".venv" / part.name).symlink_to(part)
+    if (ROOT / ".uv").is_dir():
+        (to / ".uv").symlink_to(ROOT / ".uv")
     (to / ".venv" / ".ready").touch()  # newer than what it is made from: `make` sets nothing up
 
 

@@ -220,6 +220,28 @@ def test_a_response_with_a_broken_start_is_asked_for_again(make: Make) -> None:
         assert make(meter.path).meter_id() == "TB-1"
 
 
+def test_an_answer_broken_each_time_is_asked_for_by_the_request_and_not_in_a_new_session(make: Make) -> None:
+    talk = Talk().begin()
+    packet = talk.host("30 0005")
+    good = talk.device(table(b"TB-1".ljust(20).hex()))
+    bad = good[:10] + bytes((good[10] ^ 4,)) + good[11:]
+    talk.script += [(packet, b"\x06" + bad), *[(b"\x15", bad)] * 3, (packet[1:], b"\x15"), (packet[1:], b"\x06" + good)]
+    with Dialogue.serial(talk.end()) as meter:
+        assert make(meter.path).meter_id() == "TB-1"
+
+
+def test_long_packets_broken_each_time_give_way_to_a_session_of_small_ones(make: Make) -> None:
+    talk = Talk().begin()
+    packet = talk.host("3F 0806 000000 000C")
+    head = meter_profile.RECEIPT_RING.read([], 5, 0, 12)
+    bad = talk.device(table("00" * 80))
+    bad = bad[:10] + bytes((bad[10] ^ 4,)) + bad[11:]
+    talk.script += [(packet, b"\x06" + bad), *[(b"\x15", bad)] * 3]
+    again = Talk(toggle=True).begin(size="0040 FF").add("3F 0806 000000 000C", table(head.hex()))
+    with Dialogue.serial([*talk.script, *again.end()]) as meter:
+        assert make(meter.path).receipts() == []
+
+
 def test_a_lost_acknowledgement_costs_nothing_when_the_answer_comes(make: Make) -> None:
     talk = Talk().begin()
     talk.script.append((talk.host("30 0005"), talk.device(table(b"TB-1".ljust(20).hex()))))
@@ -355,7 +377,7 @@ def test_rubbish_without_end_is_no_answer(make: Make) -> None:
     thread = threading.Thread(target=babble, daemon=True)
     thread.start()
     try:
-        driver = make(os.ttyname(slave), timeout=0.02)
+        driver = make(os.ttyname(slave), timeout=0.1)
         with pytest.raises(LinkLost, match="nothing but noise"):
             driver.meter_id()
         driver.target.deactivate_all_drivers()

@@ -159,6 +159,32 @@ def test_a_packet_with_a_broken_start_is_asked_for_once_the_line_rests() -> None
     assert not deframer.unsettled
 
 
+def test_a_repetition_that_is_broken_too_is_known_without_a_rest() -> None:
+    broken = bytearray(Packet(bytes(range(0xE0, 0xF0))).encode())
+    broken[-1] ^= 1
+    deframer = Deframer()
+    assert deframer.feed(bytes(broken)) == [Signal.BAD]
+    for at in range(len(broken) - 1):  # in pieces, as a UART brings it
+        assert deframer.feed(broken[at : at + 1]) == []
+    assert deframer.feed(broken[-1:]) == [Signal.BAD]
+    assert deframer.feed(IDENT) == [Packet(b"\x20")]
+    assert not deframer.unsettled
+
+
+def test_the_rest_of_a_packet_cut_short_is_no_second_one() -> None:
+    broken = bytearray(Packet(bytes(20)).encode())
+    broken[5] = 3
+    deframer = Deframer()
+    assert deframer.feed(bytes(broken[:11])) == [Signal.BAD]
+    assert deframer.feed(bytes(broken[11:])) == []
+    assert deframer.feed(IDENT) == [Packet(b"\x20")]
+
+
+def test_a_line_may_rest_for_an_adapters_latency_and_some_characters() -> None:
+    assert c1218.rest_s(9600) - c1218.rest_s(57600) == pytest.approx(4 * 10 / 9600 - 4 * 10 / 57600)
+    assert c1218.rest_s(57600) > 0.016
+
+
 def test_a_header_that_announces_too_much_does_not_swallow_what_follows() -> None:
     assert Deframer(56).feed(bytes.fromhex("EE 00 00 00 00 FF") + IDENT) == [Packet(b"\x20")]
 
@@ -228,6 +254,69 @@ def test_a_packet_is_sent_four_times_and_then_given_up() -> None:
     host.feed(NAK)
     assert host.failed
     assert host.take() == b""
+
+
+def test_an_acknowledgement_that_was_hit_brings_the_packet_again() -> None:
+    host, device = pair()
+    host.send(b"\x20")
+    frame = host.take()
+    device.feed(frame)
+    device.send(b"\x00")
+    answer = device.take()
+    assert host.feed(b"\x07") == []
+    assert host.quiet() == []
+    assert host.take() == frame
+    assert not host.asked
+    assert device.feed(frame) == []
+    assert device.take() == answer
+    assert host.feed(answer) == [b"\x00"]
+
+
+def test_a_packet_asked_for_again_is_known_to_be_until_something_comes() -> None:
+    host, _ = pair()
+    host.send(b"\x20")
+    host.take()
+    broken = IDENT[:-1] + bytes((IDENT[-1] ^ 1,))
+    host.feed(ACK + broken)
+    assert (host.take(), host.asked, host.naks) == (NAK, True, 1)
+    host.feed(b"\x00")
+    assert not host.asked
+
+
+def test_a_request_again_begins_an_answers_tries_anew() -> None:
+    host, device = pair(64, 3)
+    host.send(b"\x20")
+    frame = host.take()
+    device.feed(frame)
+    device.send(bytes(range(150)))
+    first = device.take()[1:]
+    for _ in range(3):
+        device.feed(NAK)
+        assert device.take() == first
+    device.feed(NAK)
+    assert device.failed
+    host.expired()
+    assert host.take() == frame
+    device.feed(frame)
+    assert (device.take(), device.failed) == (ACK + first, False)
+    device.feed(NAK)
+    assert device.take() == first
+    got = host.feed(ACK + first)
+    while not got:
+        device.feed(host.take())
+        got = host.feed(device.take())
+    assert got == [bytes(range(150))]
+
+
+def test_after_a_repetition_of_ours_a_refusal_is_believed() -> None:
+    host, _ = pair()
+    host.send(b"\x20")
+    host.feed(ACK + IDENT[:-1] + b"\x00")
+    host.take()
+    host.expired()
+    host.take()
+    host.feed(NAK)
+    assert host.take() == IDENT
 
 
 @settings(max_examples=60, deadline=None)

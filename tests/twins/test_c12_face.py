@@ -427,6 +427,34 @@ def test_half_a_packet_is_refused_once_the_line_rests(port: Make) -> None:
     assert host.answer()[:1] == OK
 
 
+def test_the_rest_follows_the_lines_rate_and_leaves_a_host_the_time_to_say_it_again(port: Make) -> None:
+    p = port()
+    waits: list[float] = []
+
+    class Never:
+        def cancel(self) -> None:
+            pass
+
+    def later(seconds: float, fn: Callable[[], None]) -> Never:
+        waits.append(seconds)
+        return Never()
+
+    sent: list[bytes] = []
+    session = p.loop.call(lambda: C1218Session(p.meter, sent.append, later=later))
+    ident = packet(b"\x20")
+    p.loop.call(session.received, ident[:5])
+    p.loop.call(session.received, ident[5:-1] + b"\x00")
+    assert sent == [NAK]
+    half, repetition = waits
+    assert repetition - half == pytest.approx(64 * 10 / 9600)
+
+    p.loop.call(session.received, packet(b"\x20"))
+    p.loop.call(session.received, ACK + packet(b"\x61\x00\x40\x01\x0a", 0x20))  # 57600
+    p.loop.call(session.received, ACK)
+    p.loop.call(session.received, ident[:5])
+    assert waits[-1] - half == pytest.approx(10 * 10 / 57600 - 10 * 10 / 9600)
+
+
 def test_a_packet_that_comes_twice_is_carried_out_once_and_answered_twice(port: Make) -> None:
     p = port()
     host = p.host()

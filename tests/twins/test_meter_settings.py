@@ -170,7 +170,7 @@ def test_a_meter_says_what_it_has_not(port: Make) -> None:
 
 def test_table_zero_names_the_tables_that_may_be_written(port: Make) -> None:
     from drivers.wire import c1219
-    from twins.meters.c12_face import Tables
+    from twins.meters.c12_tables import Tables
 
     table = c1219.GenConfig.decode(Tables(port().meter).read(c1219.GEN_CONFIG) or b"")
     settings = {

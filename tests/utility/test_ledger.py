@@ -15,9 +15,9 @@ from sqlalchemy.exc import DatabaseError
 from sqlalchemy.orm import Session
 
 from drivers.roles import Interval
-from twins.utility import ledger
-from twins.utility.css_records import Entry
-from twins.utility.css_tables import AccountRow, CustomerRow, LedgerRow
+from twins.utility.css import ledger
+from twins.utility.css.records import Entry
+from twins.utility.css.tables import AccountRow, CustomerRow, LedgerRow
 from twins.utility.database import Base, open_database
 from twins.utility.tariff import charge_cents, cost_rounded_up_cents, credit_wh
 

@@ -12,7 +12,7 @@ import pytest
 from drivers.roles import AtZero, DisplayCode, MessageCode, ReceiptStatus, Switch
 from tests.utility.conftest import ACCOUNT, DECLINED, METER, POOR, SILENT, Town, means_of
 from twins.utility.adcs_records import State
-from twins.utility.css_records import PaymentState
+from twins.utility.css.records import PaymentState
 from twins.utility.errors import NotAccepted, Reason
 from twins.utility.payments import REQUIRED, Charge, Funds, PaymentMeans, PaymentMethod
 

@@ -16,7 +16,7 @@ from drivers.roles import EventCode, MessageCode, ReceiptStatus
 from tests.utility.conftest import ACCOUNT, DECLINED, METER, SILENT, Town, means_of
 from twins.utility.adcs import Request
 from twins.utility.adcs_records import State
-from twins.utility.css_records import PaymentState
+from twins.utility.css.records import PaymentState
 from twins.utility.errors import NotAccepted, Reason
 from twins.utility.payments import PaymentMethod
 

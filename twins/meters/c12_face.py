@@ -8,12 +8,12 @@ from __future__ import annotations
 import asyncio
 import enum
 import time
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Callable
+from typing import Protocol
 
 from drivers.errors import NotSupported, OutOfRange, Refused
 from drivers.roles import Switch
-from drivers.wire import c1219, meter_profile, meter_settings
+from drivers.wire import c1219, meter_profile
 from drivers.wire.c1218 import (
     BAUD_CODES,
     DEFAULT_PACKET_SIZE,
@@ -43,9 +43,7 @@ from drivers.wire.c1218 import (
 )
 from drivers.wire.c1219 import ProcedureResult, TableError
 from twins.faces.stream import Send
-
-if TYPE_CHECKING:
-    from twins.meters.ami_meter import AmiMeter
+from twins.meters.c12_tables import GENERAL, KNOWN, SETTINGS, WRITABLE, MeterBehind, Tables
 
 RESPONSE_TIMEOUT_S = 2.0
 """Real seconds after which a packet that was not acknowledged goes out again, three times at most."""
@@ -53,8 +51,10 @@ RESPONSE_TIMEOUT_S = 2.0
 TRAFFIC_TIMEOUT_S = 6.0
 """Real seconds of silence that end a session (the channel traffic time-out)."""
 
-QUIET_S = 0.1
-"""Real seconds without a byte after which half a packet is given up."""
+QUIET_S = 0.04
+_QUIET_CHARACTERS = 10
+"""Real seconds without a byte, and characters of the line's rate besides, after which half a packet is given up: more than
+a host that writes in pieces pauses between them, and than TCP holds them back for."""
 
 _HOME_BAUD = 6  # 9600
 _SMALLEST_PACKET = 16
@@ -90,140 +90,12 @@ def _loop_later(seconds: float, fn: Callable[[], None]) -> Handle:
     return asyncio.get_running_loop().call_later(seconds, fn)
 
 
-_STANDARD = frozenset((0, 1, 3, 5, 6, 7, 8, 21, 22, 23, 27, 28, 52))
-_OWN = frozenset(range(19))
-_GENERAL = frozenset((0, 1, 3, 5, 6, 8, 21, 22, 27, 52, meter_profile.PROFILE, meter_profile.CLOCK))
-_KNOWN = _STANDARD | {c1219.MANUFACTURER + n for n in _OWN}
-_SETTINGS = frozenset(
-    (meter_settings.LIMIT_STEPS, meter_settings.RULES, meter_settings.PRIORITIES, meter_settings.CUSTOMER)
-)
-_WRITABLE = _SETTINGS | {c1219.PROC_INITIATE, meter_profile.INBOX, meter_profile.CONFIG}
-_GEN_CONFIG = c1219.GenConfig(
-    standard_tables=_STANDARD,
-    manufacturer_tables=_OWN,
-    standard_procedures=frozenset((c1219.SET_DATE_TIME, c1219.DIRECT_LOAD_CONTROL, c1219.MODIFY_CREDIT)),
-    manufacturer_procedures=frozenset((meter_profile.SET_CLOCK - c1219.MANUFACTURER,)),
-    standard_writable=frozenset((c1219.PROC_INITIATE,)),
-    manufacturer_writable=frozenset(n - c1219.MANUFACTURER for n in _WRITABLE if n > c1219.MANUFACTURER),
-).encode()
-
-
-def _version(firmware: str) -> tuple[int, int]:
-    version, _, revision = firmware.partition(".")
-    return int(version), int(revision)
-
-
-class Tables:
-    """The tables of one meter as bytes."""
-
-    def __init__(self, meter: AmiMeter) -> None:
-        who = meter.identify()
-        firmware = _version(who.firmware)
-        fixed = {
-            c1219.GEN_CONFIG: _GEN_CONFIG,
-            c1219.MFG_ID: c1219.MfgId(who.manufacturer, who.model, (1, 0), firmware, who.serial).encode(),
-            c1219.DEVICE_IDENT: c1219.encode_device_ident(meter.meter_id()),
-            c1219.UTIL_INFO: c1219.UtilityInfo(device_id=meter.meter_id()).encode(),
-            c1219.ACT_REGS: c1219.RegisterSizes(
-                summations=len(c1219.SUMMATIONS), present_values=len(c1219.PRESENT)
-            ).encode(),
-            c1219.DATA_SELECTION: c1219.encode_selection(c1219.SUMMATIONS),
-            c1219.PRESENT_SELECTION: c1219.encode_selection(c1219.PRESENT),
-        }
-        self._meter = meter
-        self._tables: dict[int, Callable[[], bytes]] = {
-            c1219.ED_MODE_STATUS: self._status,
-            c1219.CURRENT_REGS: self._registers,
-            c1219.PRESENT_REGS: self._present,
-            c1219.CLOCK: lambda: c1219.ClockTable(meter.clock()).encode(),
-            meter_profile.PROFILE: lambda: meter.profile().encode(),
-            meter_profile.COUNTERS: lambda: meter.counters().encode(),
-            meter_profile.SERVICE: lambda: meter_profile.encode_service(meter.service()),
-            meter_profile.LIMIT: lambda: meter.demand_limit().encode(),
-            meter_profile.ACCOUNT: lambda: meter_profile.encode_account(meter.account()),
-            meter_profile.SCHEDULE: lambda: meter_profile.encode_schedule(meter.schedule()),
-            meter_profile.DISPLAY: lambda: meter_profile.encode_display(meter.display()),
-            meter_profile.TEST_RESULT: lambda: meter_profile.encode_test_result(meter.test_result()),
-            meter_profile.CLOCK: lambda: meter_profile.encode_clock(meter.clock()),
-            meter_profile.CONFIG: lambda: meter.config().encode(),
-            meter_settings.LIMIT_STEPS: lambda: meter.limit_steps().encode(),
-            meter_settings.RULES: lambda: meter_settings.encode_rules(meter.rules()),
-            meter_settings.PRIORITIES: lambda: meter_settings.encode_priorities(meter.message_priorities()),
-            meter_settings.CUSTOMER: lambda: meter.customer().encode(),
-            meter_settings.LOCAL_TIME: lambda: meter.local_time().encode(),
-        }
-        for number, table in fixed.items():
-            self._tables[number] = lambda table=table: table  # type: ignore[misc]
-        capacity = meter.options
-        self._rings: dict[int, tuple[meter_profile.Ring[Any], Callable[[], Sequence[Any]], int]] = {
-            meter_profile.INTERVALS: (
-                meter_profile.INTERVAL_RING,
-                meter.numbered_intervals,
-                capacity.interval_capacity,
-            ),
-            meter_profile.LOG: (meter_profile.LOG_RING, meter.log, capacity.log_capacity),
-            meter_profile.RECEIPTS: (meter_profile.RECEIPT_RING, meter.receipts, capacity.receipt_capacity),
-        }
-
-    def read(self, table: int) -> bytes | None:
-        """A whole table; None for one that cannot be read, or not in one piece."""
-        if table in self._rings:
-            ring, entries, capacity = self._rings[table]
-            held = entries()
-            size = ring.head(held, capacity).size
-            return ring.read(held, capacity, 0, size) if size < 1 << 16 else None
-        make = self._tables.get(table)
-        return None if make is None else make()
-
-    def read_part(self, table: int, offset: int, count: int) -> bytes | None:
-        """Some bytes of a table; None where there are none such."""
-        if table in self._rings:
-            ring, entries, capacity = self._rings[table]
-            try:
-                return ring.read(entries(), capacity, offset, count)
-            except TableError:
-                return None
-        whole = self.read(table)
-        return None if whole is None or offset + count > len(whole) else whole[offset : offset + count]
-
-    def configure(self, table: int, data: bytes) -> Result:
-        """Take what is written to a table of settings."""
-        meter = self._meter
-        try:
-            if table == meter_settings.LIMIT_STEPS:
-                meter.set_limit_steps(meter_settings.LimitSteps.decode(data))
-            elif table == meter_settings.RULES:
-                meter.set_rules(meter_settings.decode_rules(data))
-            elif table == meter_settings.PRIORITIES:
-                meter.set_message_priorities(meter_settings.decode_priorities(data))
-            else:
-                meter.set_customer(meter_settings.CustomerSettings.decode(data))
-        except NotSupported:
-            return Result.ONP
-        except (TableError, OutOfRange, Refused):
-            return Result.IAR
-        return Result.OK
-
-    def _status(self) -> bytes:
-        stopped = self._meter.own_clock.stopped
-        return c1219.ModeStatus(status=c1219.Status.CLOCK_ERROR if stopped else c1219.Status(0)).encode()
-
-    def _registers(self) -> bytes:
-        now = self._meter.reading()
-        return c1219.encode_registers((round(now.delivered_wh * 1000), round(now.received_wh * 1000)))
-
-    def _present(self) -> bytes:
-        now = self._meter.reading()
-        values = (now.voltage_v, now.current_a, now.power_w, now.frequency_hz)
-        return c1219.encode_registers(round(value * 1000) for value in values)
-
-
 class C1218Session:
     """One host at the meter's port. `set_baud` is told the line's rate in bits a second once it changes."""
 
     def __init__(
         self,
-        meter: AmiMeter,
+        meter: MeterBehind,
         send: Send,
         *,
         set_baud: Callable[[int], None] = lambda baud: None,
@@ -278,7 +150,9 @@ class C1218Session:
             self._rest.cancel()
             self._rest = None
         if station.unsettled:
-            self._rest = self._later(QUIET_S, self._quiet)
+            # A host that was just asked for a packet again may take all of it to come.
+            characters = _QUIET_CHARACTERS + (station.packet_size if station.asked else 0)
+            self._rest = self._later(QUIET_S + characters * 10 / BAUD_CODES[self._baud], self._quiet)
 
     def closed(self) -> None:
         """The host has gone."""
@@ -412,9 +286,9 @@ class C1218Session:
 
     def _read(self, request: Read | ReadPart) -> bytes:
         table = request.table
-        if table not in _KNOWN:
+        if table not in KNOWN:
             return declined(Result.ONP)
-        if self._level < Level.READER and table not in _GENERAL:
+        if self._level < Level.READER and table not in GENERAL:
             return declined(Result.ISC)
         data: bytes | None
         if table == c1219.PROC_RESPONSE:
@@ -432,11 +306,11 @@ class C1218Session:
 
     def _write(self, request: Write | WritePart) -> bytes:
         table = request.table
-        if table not in _KNOWN:
+        if table not in KNOWN:
             return declined(Result.ONP)
         if self._level < Level.UTILITY:
             return declined(Result.ISC)
-        if table not in _WRITABLE:
+        if table not in WRITABLE:
             return declined(Result.IAR)
         if table == meter_profile.CONFIG:
             if not isinstance(request, WritePart) or request.offset:
@@ -444,7 +318,7 @@ class C1218Session:
             return self._set_interval(request.data)
         if isinstance(request, WritePart):
             return declined(Result.IAR)
-        if table in _SETTINGS:
+        if table in SETTINGS:
             return declined(self._tables.configure(table, request.data))
         return self._call(request.data) if table == c1219.PROC_INITIATE else self._take(request.data)
 

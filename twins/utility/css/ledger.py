@@ -9,8 +9,8 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from drivers.roles import Interval
-from twins.utility.css_records import Entry, LedgerEntry
-from twins.utility.css_tables import LedgerRow
+from twins.utility.css.records import Entry, LedgerEntry
+from twins.utility.css.tables import LedgerRow
 from twins.utility.tariff import charge_cents
 
 

@@ -1,0 +1,178 @@
+"""Commands to the meter: statements of the account, and the outbox that hands them to the ADCS (steps S1.06 and S1.12).
+
+The outbox is written in the transaction that gives rise to a command, so a crash in between loses nothing and sends nothing
+twice.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from pydantic import TypeAdapter
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from drivers.roles import AtZero, Billing, MessageCode
+from twins.utility.adcs_records import Request
+from twins.utility.css.context import Context, Part
+from twins.utility.css.customers import Customers
+from twins.utility.css.estimates import Estimates
+from twins.utility.css.records import Command, Entry, Statement
+from twins.utility.css.tables import AccountRow, LedgerRow, OutboxRow, StatementRow
+
+_REQUEST: TypeAdapter[Request] = TypeAdapter(Request)
+
+
+class Commands(Part):
+    """Statements and commands."""
+
+    def __init__(self, context: Context, customers: Customers, estimates: Estimates) -> None:
+        super().__init__(context)
+        self._customers = customers
+        self._estimates = estimates
+        self._to_send = context.clock.event()
+
+    def wake(self) -> None:
+        """Have the outbox looked through: something has been put into it."""
+        self._to_send.set()
+
+    def commands(self, account_number: str) -> tuple[Command, ...]:
+        """Commands to the ADCS for an account, oldest first."""
+        with Session(self._engine) as session:
+            rows = session.scalars(
+                select(OutboxRow).where(OutboxRow.account_number == account_number).order_by(OutboxRow.id)
+            ).all()
+        return tuple(Command(r.message_id, MessageCode(r.code), r.created_at, r.submitted_at) for r in rows)
+
+    def statements(self, account_number: str) -> tuple[Statement, ...]:
+        """What the meter was to be told of an account, oldest first."""
+        with Session(self._engine) as session:
+            rows = session.scalars(
+                select(StatementRow).where(StatementRow.account_number == account_number).order_by(StatementRow.id)
+            ).all()
+        return tuple(_statement(r) for r in rows)
+
+    def refresh(self, account_number: str) -> int:
+        """Send the account's balance to the meter now; returns the message id."""
+        account = self._customers.account(account_number)
+        message_id = self._adcs.new_message_id()
+        statement = self._estimates.state(account, self._estimates.balance_cents(account_number), message_id)
+        with Session(self._engine) as session, session.begin():
+            self.command(session, account, message_id, MessageCode.BALANCE, statement)
+        self.wake()
+        return message_id
+
+    def command(
+        self,
+        session: Session,
+        account: AccountRow,
+        message_id: int,
+        code: MessageCode,
+        statement: Statement,
+        at_zero: AtZero | None = None,
+    ) -> None:
+        """Put a statement on record and the command to send it into the outbox; `wake` once that is committed."""
+        session.add(
+            StatementRow(
+                account_number=account.number,
+                at=statement.at,
+                message_id=message_id,
+                balance_cents=statement.balance_cents,
+                credit_wh=statement.credit_wh,
+                tariff=statement.tariff,
+                price_millicents_per_kwh=statement.price_millicents_per_kwh,
+                profile_wh=list(statement.profile_wh),
+                profile_from=statement.profile_from,
+                profile_to=statement.profile_to,
+                zero_at=statement.zero_at,
+            )
+        )
+        session.get_one(AccountRow, account.number).refreshed_at = statement.at
+        request = Request(
+            source="css",
+            meter_id=account.meter_id,
+            code=code,
+            message_id=message_id,
+            balance_cents=statement.balance_cents,
+            credit_wh=statement.credit_wh,
+            price_millicents_per_kwh=statement.price_millicents_per_kwh,
+            time_left=statement.time_left,
+            zero_at=statement.zero_at,
+            at_zero=at_zero,
+        )
+        self.put_out(session, account, request)
+
+    def put_out(self, session: Session, account: AccountRow, request: Request) -> None:
+        """Put a request to the ADCS, which has its message id, into the outbox; `wake` once that is committed."""
+        assert request.message_id is not None
+        session.add(
+            OutboxRow(
+                account_number=account.number,
+                message_id=request.message_id,
+                code=int(request.code),
+                body=_REQUEST.dump_python(request, mode="json"),
+                created_at=self._clock.now(),
+            )
+        )
+        session.flush()
+
+    async def send(self) -> None:
+        """Hand the outbox to the ADCS, oldest command first, whenever there is something in it."""
+        while True:
+            await self._to_send.wait()
+            self._to_send.clear()
+            with Session(self._engine) as session:
+                waiting = session.scalars(
+                    select(OutboxRow).where(OutboxRow.submitted_at.is_(None)).order_by(OutboxRow.id)
+                ).all()
+            for command in waiting:
+                self._adcs.submit(_REQUEST.validate_python(command.body))
+                with Session(self._engine) as session, session.begin():
+                    session.get_one(OutboxRow, command.id).submitted_at = self._clock.now()
+
+    async def refresh_daily(self) -> None:
+        """Tell meters of prepaid accounts their balance, a period after they were last told (D12)."""
+        period = timedelta(seconds=self._config.css.refresh_period_s)
+        began = self._clock.now()
+        while True:
+            now = self._clock.now()
+            due = {a.number: (a.refreshed_at or began) + period for a in self._customers.accounts()}
+            for account in self._customers.accounts():
+                if due[account.number] <= now:
+                    if self._runs(account):
+                        self.refresh(account.number)
+                    due[account.number] = now + period
+            pause = min([*due.values(), now + period]) - now
+            await self._clock.sleep(pause.total_seconds())
+
+    def _runs(self, account: AccountRow) -> bool:
+        """Whether an account is prepaid and has ever had a credit."""
+        if Billing(account.billing) is not Billing.PREPAID:
+            return False
+        with Session(self._engine) as session:
+            return (
+                session.scalar(
+                    select(LedgerRow.id)
+                    .where(
+                        LedgerRow.account_number == account.number,
+                        LedgerRow.kind.in_([Entry.OPENING, Entry.PAYMENT]),
+                    )
+                    .limit(1)
+                )
+                is not None
+            )
+
+
+def _statement(r: StatementRow) -> Statement:
+    return Statement(
+        at=r.at,
+        message_id=r.message_id,
+        balance_cents=r.balance_cents,
+        credit_wh=r.credit_wh,
+        tariff=r.tariff,
+        price_millicents_per_kwh=r.price_millicents_per_kwh,
+        profile_wh=tuple(r.profile_wh),
+        profile_from=r.profile_from,
+        profile_to=r.profile_to,
+        zero_at=r.zero_at,
+    )

@@ -1,0 +1,115 @@
+"""What consumption history and the ledger say: estimates, balances, and balances as the meter is told them (step S1.03)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from sqlalchemy.orm import Session
+
+from drivers.roles import Interval
+from twins.utility.consumption import DayUsage, Profile, by_day, expected_wh, next_cycle, profile, runs_out
+from twins.utility.css import ledger
+from twins.utility.css.context import Context, Part
+from twins.utility.css.customers import Customers
+from twins.utility.css.records import Estimate, LedgerEntry, Statement
+from twins.utility.css.tables import AccountRow
+from twins.utility.errors import NotAccepted, Reason
+from twins.utility.tariff import cost_cents, cost_rounded_up_cents, credit_wh
+
+_SAME_WH_A_DAY = 20_000.0
+
+
+class Estimates(Part):
+    """Estimates from history, and balances in money, energy and time."""
+
+    def __init__(self, context: Context, customers: Customers) -> None:
+        super().__init__(context)
+        self._customers = customers
+
+    def estimate(self, request_id: int, account_number: str | None = None) -> Estimate:
+        """Estimate what the service takes through the request's time frame, by default the next bill cycle, from history.
+
+        NotAccepted where the identity isn't confirmed, or there is no history.
+        """
+        request = self._customers.confirmed(request_id)
+        account = self._customers.account_of(request, account_number)
+        now = self._clock.now()
+        ends_at = request.ends_at or next_cycle(now, account.bill_cycle_day, self._zone)
+        intervals = self.history(account.meter_id, now)
+        shape = profile(intervals, self._zone)
+        if shape is None:
+            raise NotAccepted(
+                Reason.NO_HISTORY,
+                f"CSS: account {account.number} has no consumption history yet; agree on an amount with the customer",
+            )
+        price = self._config.tariff.price_millicents_per_kwh
+        energy_wh = expected_wh(shape, now, ends_at, self._zone)
+        if "estimate_ignores_history" in self._defects:
+            energy_wh = _SAME_WH_A_DAY * (ends_at - now) / timedelta(days=1)
+        balance = self.balance_cents(account.number)
+        cost = cost_rounded_up_cents(energy_wh, price)
+        due = max(0, cost - balance)
+        estimate = Estimate(
+            account_number=account.number,
+            starts_at=now,
+            ends_at=ends_at,
+            history=() if "estimate_without_history" in self._defects else self.days(intervals),
+            daily_average_wh=daily_average_wh(intervals),
+            energy_wh=energy_wh,
+            price_millicents_per_kwh=price,
+            cost_cents=cost,
+            balance_cents=balance,
+            amount_cents=max(due, self._config.payments.minimum_cents) if due else 0,
+        )
+        self._note("estimate", account.number, f"{estimate.amount_cents} cents through {ends_at.isoformat()}")
+        return estimate
+
+    def balance_cents(self, account_number: str) -> int:
+        """The balance of an account: the sum of its ledger."""
+        self._customers.account(account_number)
+        with Session(self._engine) as session:
+            return ledger.balance_cents(session, account_number)
+
+    def ledger(self, account_number: str) -> tuple[LedgerEntry, ...]:
+        """The ledger of an account, oldest entry first."""
+        self._customers.account(account_number)
+        with Session(self._engine) as session:
+            return ledger.entries(session, account_number)
+
+    def history(self, meter_id: str, now: datetime) -> list[Interval]:
+        """Intervals of a meter as far back as the configuration looks."""
+        since = now - timedelta(days=self._config.css.history_days)
+        return [s.value for s in self._mdms.intervals(meter_id, since, now)]
+
+    def days(self, intervals: Sequence[Interval]) -> tuple[DayUsage, ...]:
+        """Energy and cost by local day."""
+        price = self._config.tariff.price_millicents_per_kwh
+        return tuple(DayUsage(day, wh, cost_cents(wh, price)) for day, wh in by_day(intervals, self._zone).items())
+
+    def state(self, account: AccountRow, balance_cents: int, message_id: int | None) -> Statement:
+        """Balance in money, energy and time, as of now (D2)."""
+        now = self._clock.now()
+        tariff = self._config.tariff
+        shape = profile(self.history(account.meter_id, now), self._zone) or Profile(self._config.css.class_profile_wh)
+        credit = credit_wh(balance_cents, tariff.price_millicents_per_kwh)
+        return Statement(
+            at=now,
+            message_id=message_id,
+            balance_cents=balance_cents,
+            credit_wh=credit,
+            tariff=tariff.name,
+            price_millicents_per_kwh=tariff.price_millicents_per_kwh,
+            profile_wh=shape.wh_by_hour,
+            profile_from=shape.history_from,
+            profile_to=shape.history_to,
+            zero_at=runs_out(shape, now, credit, self._zone),
+        )
+
+
+def daily_average_wh(intervals: Sequence[Interval]) -> float:
+    """Mean energy of a day over the complete intervals; NaN where there are none."""
+    whole = [i for i in intervals if i.complete]
+    covered = sum((i.length for i in whole), timedelta(0))
+    return math.fsum(i.energy_wh for i in whole) / (covered / timedelta(days=1)) if covered else math.nan

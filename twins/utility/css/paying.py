@@ -1,0 +1,228 @@
+"""Payments: the processor is asked, the money posted, the command put out (steps S1.04 to S1.06).
+
+A payment, its ledger entry and the command to send are one transaction.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from drivers.roles import AtZero, Billing, MessageCode
+from twins.utility.css import ledger
+from twins.utility.css.commands import Commands
+from twins.utility.css.context import Context, Part
+from twins.utility.css.customers import Customers
+from twins.utility.css.estimates import Estimates
+from twins.utility.css.payment_checks import PaymentChecks
+from twins.utility.css.records import Entry, LoggedPayment, Payment, PaymentState, Posting
+from twins.utility.css.tables import AccountRow, PaymentRow, PostingRow
+from twins.utility.errors import NotAccepted, Reason
+from twins.utility.payments import Charge, Funds, PaymentMethod
+
+
+class Paying(Part):
+    """Payments and their postings."""
+
+    def __init__(self, context: Context, customers: Customers, estimates: Estimates, commands: Commands) -> None:
+        super().__init__(context)
+        self._customers = customers
+        self._estimates = estimates
+        self._commands = commands
+        self._checks = PaymentChecks(context)
+        self._in_progress: set[str] = set()
+
+    async def pay(self, payment: Payment) -> Posting:
+        """Verify the funds of a payment, post it, and command the meter to be told.
+
+        The same payment id again posts nothing and returns the first posting, marked `repeated`. NotAccepted with the
+        reason and the remedy for an amount that is not positive or below the minimum, a method that is not taken, data
+        that is missing, an option that the account cannot have, a decline; after `no_answer` or a crash the same payment
+        can be given again and is charged once.
+        """
+        account = self._customers.account_of(self._customers.confirmed(payment.request_id), payment.account_number)
+        if payment.payment_id in self._in_progress:
+            raise NotAccepted(
+                Reason.IN_PROGRESS, f"CSS: payment {payment.payment_id} is being processed; ask again in a moment"
+            )
+        earlier = self._earlier(payment)
+        if earlier is not None and earlier.state is PaymentState.POSTED:
+            return dataclasses.replace(self.posting(payment.payment_id), repeated=True)
+        if earlier is not None and earlier.state is PaymentState.DECLINED:
+            raise _declined(payment.payment_id, earlier.why)
+        if earlier is None:
+            self._checks.check(payment, account)
+            self._log_payment(payment)
+        self._in_progress.add(payment.payment_id)
+        try:
+            charge = await self._processor.charge(payment.payment_id, payment.means, payment.amount_cents)
+        finally:
+            self._in_progress.discard(payment.payment_id)
+        if charge.funds is Funds.NO_ANSWER:
+            self._note("payment not answered", account.number, payment.payment_id)
+            raise NotAccepted(
+                Reason.NO_ANSWER,
+                f"CSS: the payment processor did not answer about payment {payment.payment_id}; "
+                "give it again with the same id, it is charged once",
+            )
+        if charge.funds is Funds.DECLINED and "posts_without_funds" not in self._defects:
+            self._decline(payment.payment_id, charge)
+            raise _declined(payment.payment_id, charge.why)
+        return self._post(payment.payment_id, payment.amount_cents, payment.at_zero, account, charge)
+
+    def payments(self, account_number: str) -> tuple[LoggedPayment, ...]:
+        """Payments of an account as logged, by the time they were asked for."""
+        with Session(self._engine) as session:
+            rows = session.scalars(
+                select(PaymentRow)
+                .where(PaymentRow.account_number == account_number)
+                .order_by(PaymentRow.asked_at, PaymentRow.payment_id)
+            ).all()
+        return tuple(_logged_payment(r) for r in rows)
+
+    def postings(self, account_number: str) -> tuple[Posting, ...]:
+        """Payments posted to an account, oldest first."""
+        with Session(self._engine) as session:
+            rows = session.scalars(
+                select(PostingRow).where(PostingRow.account_number == account_number).order_by(PostingRow.ledger_id)
+            ).all()
+        return tuple(self.posting(r.payment_id) for r in rows)
+
+    def posting(self, payment_id: str) -> Posting:
+        """A payment as posted; NotAccepted where it has not been."""
+        with Session(self._engine) as session:
+            row = session.get(PostingRow, payment_id)
+            payment = session.get(PaymentRow, payment_id)
+        if row is None or payment is None:
+            raise NotAccepted(
+                Reason.UNKNOWN_PAYMENT,
+                f"CSS: no payment {payment_id!r} has been posted; `payments` shows what was tried",
+            )
+        return Posting(
+            payment_id=row.payment_id,
+            account_number=row.account_number,
+            amount_cents=row.amount_cents,
+            at_zero=None if row.at_zero is None else AtZero(row.at_zero),
+            balance_cents=row.balance_cents,
+            posted_at=row.posted_at,
+            authorization=payment.authorization,
+            message_id=row.message_id,
+        )
+
+    def _earlier(self, payment: Payment) -> LoggedPayment | None:
+        """The payment of that id as it was given before; NotAccepted where it was another one."""
+        with Session(self._engine) as session:
+            row = session.get(PaymentRow, payment.payment_id)
+        if row is None:
+            return None
+        given = self._payment_row(payment)
+        same = ("account_number", "amount_cents", "method", "data", "at_zero")
+        if any(getattr(row, name) != getattr(given, name) for name in same):
+            raise NotAccepted(
+                Reason.PAYMENT_ID_REUSED,
+                f"CSS: payment id {payment.payment_id} was used for another payment; give this one an id of its own",
+            )
+        return _logged_payment(row)
+
+    def _payment_row(self, payment: Payment) -> PaymentRow:
+        return PaymentRow(
+            payment_id=payment.payment_id,
+            request_id=payment.request_id,
+            account_number=payment.account_number,
+            amount_cents=payment.amount_cents,
+            method=None if "payment_without_method" in self._defects else payment.means.method.value,
+            data=payment.means.masked(),
+            at_zero=None if payment.at_zero is None else payment.at_zero.value,
+            asked_at=self._clock.now(),
+            state=PaymentState.PENDING,
+            why="",
+        )
+
+    def _log_payment(self, payment: Payment) -> None:
+        with Session(self._engine) as session, session.begin():
+            session.add(self._payment_row(payment))
+
+    def _decline(self, payment_id: str, charge: Charge) -> None:
+        with Session(self._engine) as session, session.begin():
+            row = session.get_one(PaymentRow, payment_id)
+            row.state, row.why = PaymentState.DECLINED, charge.why
+
+    async def settle(self) -> None:
+        """Find out what became of charges whose answer was never heard; one that was not made waits for the customer."""
+        with Session(self._engine) as session:
+            pending = session.scalars(select(PaymentRow).where(PaymentRow.state == PaymentState.PENDING)).all()
+        for payment in (_logged_payment(row) for row in pending):
+            if payment.payment_id in self._in_progress:
+                continue
+            self._in_progress.add(payment.payment_id)
+            try:
+                charge = await self._processor.status(payment.payment_id)
+            finally:
+                self._in_progress.discard(payment.payment_id)
+            if charge is not None and charge.funds is Funds.APPROVED:
+                account = self._customers.account(payment.account_number)
+                self._post(payment.payment_id, payment.amount_cents, payment.at_zero, account, charge)
+            elif charge is not None and charge.funds is Funds.DECLINED:
+                self._decline(payment.payment_id, charge)
+
+    def _post(
+        self, payment_id: str, amount_cents: int, at_zero: AtZero | None, account: AccountRow, charge: Charge
+    ) -> Posting:
+        """Post a payment: the payment, its ledger entry, the option and the commands in one transaction."""
+        now = self._clock.now()
+        option = at_zero or AtZero(account.at_zero)
+        converts = Billing(account.billing) is Billing.REGULAR
+        commanded = "never_commands" not in self._defects
+        noted = None if "posting_without_option" in self._defects else option.value
+        message_id = self._adcs.new_message_id() if commanded else None
+        balance = self._estimates.balance_cents(account.number) + amount_cents
+        statement = self._estimates.state(account, balance, message_id)
+        with Session(self._engine) as session, session.begin():
+            row = session.get_one(PaymentRow, payment_id)
+            row.state, row.authorization = PaymentState.POSTED, charge.authorization
+            entry = ledger.credit(session, account.number, now, Entry.PAYMENT, amount_cents, payment_id)
+            held = session.get_one(AccountRow, account.number)
+            held.at_zero = option.value
+            if converts:
+                held.billing, held.prepaid_since = Billing.PREPAID.value, now
+            session.add(
+                PostingRow(
+                    payment_id=payment_id,
+                    account_number=account.number,
+                    ledger_id=entry.id,
+                    amount_cents=amount_cents,
+                    balance_cents=balance,
+                    at_zero=noted,
+                    posted_at=now,
+                    message_id=message_id,
+                )
+            )
+            if message_id is not None:
+                self._commands.command(session, account, message_id, MessageCode.PREPAYMENT, statement, option)
+        self._commands.wake()
+        return self.posting(payment_id)
+
+
+def _declined(payment_id: str, why: str) -> NotAccepted:
+    return NotAccepted(
+        Reason.DECLINED,
+        f"CSS: payment {payment_id} was declined: {why}; pay by other means, with a new payment id",
+    )
+
+
+def _logged_payment(r: PaymentRow) -> LoggedPayment:
+    return LoggedPayment(
+        payment_id=r.payment_id,
+        request_id=r.request_id,
+        account_number=r.account_number,
+        amount_cents=r.amount_cents,
+        method=None if r.method is None else PaymentMethod(r.method),
+        data=dict(r.data),
+        at_zero=None if r.at_zero is None else AtZero(r.at_zero),
+        asked_at=r.asked_at,
+        state=PaymentState(r.state),
+        authorization=r.authorization,
+        why=r.why,
+    )

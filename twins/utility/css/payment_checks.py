@@ -1,0 +1,73 @@
+"""What a payment has to be before anybody is asked for the money: enough, by a method that is taken, with a possible option."""
+
+from __future__ import annotations
+
+from drivers.roles import AtZero
+from twins.utility.css.context import Part
+from twins.utility.css.records import Payment
+from twins.utility.css.tables import AccountRow
+from twins.utility.errors import NotAccepted, Reason
+from twins.utility.payments import PaymentMethod
+
+
+class PaymentChecks(Part):
+    """Checks of amount, method and option."""
+
+    def check(self, payment: Payment, account: AccountRow) -> None:
+        """Refuse, with the reason logged, what cannot be taken."""
+        try:
+            self._check_amount(payment)
+            self._check_means(payment)
+            self._check_option(payment, account)
+        except NotAccepted as refusal:
+            self._note("payment refused", account.number, f"{payment.payment_id}: {refusal}")
+            raise
+
+    def _check_amount(self, payment: Payment) -> None:
+        minimum = self._config.payments.minimum_cents
+        if payment.amount_cents <= 0:
+            raise NotAccepted(
+                Reason.AMOUNT_NOT_POSITIVE,
+                f"CSS: payment {payment.payment_id} of {dollars(payment.amount_cents)} is not positive; "
+                f"pay at least {dollars(minimum)}",
+            )
+        if payment.amount_cents < minimum and "takes_any_amount" not in self._defects:
+            raise NotAccepted(
+                Reason.BELOW_MINIMUM,
+                f"CSS: payment {payment.payment_id} of {dollars(payment.amount_cents)} is below the minimum; "
+                f"pay at least {dollars(minimum)}",
+            )
+
+    def _check_means(self, payment: Payment) -> None:
+        taken = self._config.payments.methods
+        if "refuses_bank_payments" in self._defects:
+            taken = tuple(m for m in taken if m is not PaymentMethod.BANK)
+        method = payment.means.method
+        if method not in taken:
+            raise NotAccepted(
+                Reason.METHOD_NOT_TAKEN,
+                f"CSS: payment {payment.payment_id}: {method.value} is not taken; "
+                f"pay by {', '.join(m.value for m in taken)}",
+            )
+        if payment.means.missing:
+            raise NotAccepted(
+                Reason.PAYMENT_DATA_MISSING,
+                f"CSS: payment {payment.payment_id} by {method.value} lacks {', '.join(payment.means.missing)}; give it",
+            )
+
+    def _check_option(self, payment: Payment, account: AccountRow) -> None:
+        why = ""
+        if payment.at_zero in (AtZero.DISCONNECT, AtZero.LIMIT) and not account.has_switch:
+            why = "the meter has no switch; choose regular_billing or auto_replenish"
+        elif payment.at_zero is AtZero.AUTO_REPLENISH and account.auto_replenish_cents is None:
+            why = "no amount for automatic payments is agreed on; agree on one or choose another option"
+        if why and payment.at_zero is not None:
+            raise NotAccepted(
+                Reason.OPTION_NOT_POSSIBLE,
+                f"CSS: account {account.number} cannot have {payment.at_zero.name.lower()} at zero: {why}",
+            )
+
+
+def dollars(cents: int) -> str:
+    """An amount as people write it."""
+    return f"{'-' if cents < 0 else ''}${abs(cents) // 100}.{abs(cents) % 100:02d}"
