@@ -17,6 +17,8 @@ from drivers.wire.meter_settings import CustomerSettings, Language, LimitSteps, 
 
 PRESS_S = 0.5
 SETTLE_S = 2.0
+LOOK_S = 2.5
+"""How often it is looked whether current flows at all: more often than a switch that has re-closed can trip again."""
 
 
 class AtTheMeter(Prepaying):
@@ -46,13 +48,13 @@ class AtTheMeter(Prepaying):
         """A bench relay presses the meter's button, as the customer would."""
         self.bench.device(self._relay).pulse(self._channel, PRESS_S)
 
-    def flows_within(self, seconds: float, poll_s: float = 1.0) -> bool:
+    def flows_within(self, seconds: float) -> bool:
         """Whether the analyzer sees current at any time in so many seconds; they pass to the end where it sees none."""
         until = self.bench.now + timedelta(seconds=seconds)
         while self.bench.now < until:
             if self.service.flows().value:
                 return True
-            self.bench.advance(poll_s)
+            self.bench.advance(LOOK_S)
         return False
 
     def flows_throughout(self, seconds: float) -> bool:
