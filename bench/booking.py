@@ -159,7 +159,7 @@ class EventCase(Prepaying):
             return self.desk.identify(self.request_id, credential or self.payer.credential)
         return None
 
-    def asked(self, name: str = "booking", **changes: Any) -> BookingRequest:
+    def booking_asked(self, name: str = "booking", **changes: Any) -> BookingRequest:
         """The booking of the event asked for; `changes` replace its fields."""
         fields: dict[str, Any] = {
             "booking_id": f"{name}-{self.request_id}",
@@ -174,7 +174,7 @@ class EventCase(Prepaying):
 
     def book(self) -> Any:
         """Hold the time asked for."""
-        self.booking = self.desk.book(self.asked())
+        self.booking = self.desk.book(self.booking_asked())
         return self.booking
 
     def refused(self, request: BookingRequest) -> str | None:

@@ -16,7 +16,7 @@ from labgrid.strategy import Strategy, StrategyError
 from bench.hold import Hold
 from drivers.device import DeviceDriver
 from drivers.errors import DeviceError
-from drivers.roles import AcLoad, AcSource, Identity, Meter, PowerAnalyzer, Relay
+from drivers.roles import AcLoad, AcSource, Identity, Meter, PowerAnalyzer, Relay, Switch
 
 LEAST_HOLD_S, MOST_HOLD_S = 2.0, 60.0
 """Shorter, and two channels on a slow bus are not renewed in time; longer, and nobody would call it safe."""
@@ -42,13 +42,13 @@ class SiteStrategy(Strategy):
     """Takes a site with one relay board, one meter and one analyzer from off through energised to provisioned.
 
     Where a source and a load are bound, they make the power; else the mains and a fixed load do.
-    off: source and load off, every bench relay open. energised: `supply_channel` and `load_channel` closed, the source on
-    at `source_voltage_v` and `source_frequency_hz`, the load set to `load_current_a`; the meter has line voltage.
-    provisioned: the meter's clock is set, it records intervals of `interval_min` minutes, its service is off and it has
-    no demand limit; the analyzer measures on `voltage_range_v` and `current_range_a`. `settle_s` is left to
-    contacts to settle and the analyzer to see it. `hold_s`: contacts are closed by the board's own timer, that long at a
-    time, and renewed while this process lives; 0 closes them for good. A bench on stepped time holds nothing: its board
-    is a twin that dies with it.
+    off: source and load off, every bench relay open. energised: `supply_channel` and `load_channel` closed, the
+    source on at `source_voltage_v` and `source_frequency_hz`, the load set to `load_current_a`; the meter has line
+    voltage. provisioned: the meter's clock is set, it records intervals of `interval_min` minutes, its service is off
+    and it has no demand limit (where it has a switch at all); the analyzer measures on `voltage_range_v` and
+    `current_range_a`. `settle_s` is left to contacts to settle and the analyzer to see it. `hold_s`: contacts are
+    closed by the board's own timer, that long at a time, and renewed while this process lives; 0 closes them for
+    good. A bench on stepped time holds nothing: its board is a twin that dies with it.
     """
 
     bindings = {  # noqa: RUF012 - labgrid's own convention
@@ -184,8 +184,9 @@ class SiteStrategy(Strategy):
         analyzer: PowerAnalyzer = self._ready(self.analyzer)
         meter.set_clock(self.now())
         meter.set_interval(timedelta(minutes=self.interval_min))
-        meter.limit(None)
-        meter.disconnect()
+        if meter.service().switch is not Switch.NONE:
+            meter.limit(None)
+            meter.disconnect()
         analyzer.set_ranges(self.voltage_range_v, self.current_range_a)
         self.let_pass(self.settle_s)
 

@@ -355,7 +355,9 @@ class MeterMessage:
     billing: Billing | None = None
     starts_at: datetime | None = None
     ends_at: datetime | None = None
-    event_id: int | None = None  # of a schedule, or the schedule to cancel
+    event_id: int | None = (
+        None  # of a schedule, or the schedule to cancel; with a text, its number in the meter's catalogue
+    )
     text: str | None = None
 
 
@@ -386,6 +388,7 @@ class EventCode(enum.IntEnum):
 
     POWER_UP = 1
     CLOCK_SET = 2
+    SETTINGS_CHANGED = 3  # argument: number of the table that was written
     MESSAGE_RECEIVED = 10  # argument: message id; message_code tells which kind
     RECEIPT_SENT = 11  # argument: message id
     SWITCH_CLOSED = 20
@@ -396,11 +399,13 @@ class EventCode(enum.IntEnum):
     RECLOSED = 25
     MANUAL_RECLOSE = 26
     BILLING_CHANGED = 30
+    ZERO_REACHED = 31
     SCHEDULE_STORED = 40  # argument: event id
     SCHEDULE_OVERLAP = 41  # argument: event id refused
     SCHEDULE_CANCELLED = 42
     SCHEDULE_STARTED = 43
     SCHEDULE_ENDED = 44
+    RULE_CARRIED_OUT = 45  # argument: id of the stored command
     REFUSED_LOCAL_CREDIT = 50  # somebody tried to add credit at the meter itself
     SECURITY_FAILED = 51
 
@@ -489,6 +494,8 @@ class DisplayCode(enum.IntEnum):
     SERVICE = 8  # `ON`, `OFF`, `LIMIT 3.0 kW`, `TRIPPED`
     CLOCK = 9
     MESSAGE = 10  # text of the utility
+    COST = 11  # what the present power costs, `$0.1290/h`
+    NOTICE = 12  # the prepaid balance has reached zero; in the customer's language
 
 
 @dataclass(frozen=True)

@@ -98,6 +98,50 @@ _add("ami-meter", "tests_not_logged", "C3-S6.05", "does not log the tests that i
 _add("ami-meter", "tests_late", "C3-NFR-14", "begins a test 61 s after it was asked for it")
 _add("ami-meter", "loses_events", "C3-S2.10", "receipts a scheduled event and does not keep it")
 _add("ami-meter", "sleeps_through_events", "C3-NFR-03 C3-S2.13", "does not energise at the start of a scheduled event")
+_add(
+    "ami-meter",
+    "receipts_without_switching",
+    "C3-FR-04 C3-AS-02",
+    "receipts connect, disconnect and limit and leaves things be",
+)
+_add("ami-meter", "ignores_stored_commands", "C3-FR-04 C3-FR-06", "never carries out the commands stored beforehand")
+_add("ami-meter", "limit_never_trips", "C3-FR-06 C3-FR-22", "takes a demand limit and serves any demand")
+_add("ami-meter", "stored_limits_do_nothing", "C3-FR-06", "carries out stored commands, but for those that limit")
+_add("ami-meter", "keeps_second_of_overlapping", "C3-FR-18", "keeps the later of two overlapping events")
+_add("ami-meter", "no_overlap_alert", "C3-FR-18", "refuses an overlapping event without alert")
+_add("ami-meter", "stores_one_event", "C3-FR-18", "stores one event at a time")
+_add("ami-meter", "overlooks_an_overlap_of_a_second", "C3-FR-18", "takes events that overlap by a second")
+_add(
+    "ami-meter", "refuses_back_to_back_events", "C3-FR-18", "takes an event for overlapping that begins as another ends"
+)
+_add(
+    "ami-meter", "one_limit_step", "C3-FR-21", "limits to the first limit that it was given, whatever it is told later"
+)
+_add("ami-meter", "steps_of_a_fixed_capacity", "C3-FR-21", "takes limit steps for shares of a capacity of its own")
+_add("ami-meter", "recloses_twice", "C3-FR-22", "re-closes by itself after a second trip as well")
+_add("ami-meter", "never_recloses", "C3-FR-22", "does not re-close by itself after a trip")
+_add("ami-meter", "recloses_after_117_seconds", "C3-FR-22", "re-closes 117 s after a trip")
+_add("ami-meter", "recloses_after_123_seconds", "C3-FR-22", "re-closes 123 s after a trip")
+_add("ami-meter", "button_does_nothing", "C3-FR-23", "does not re-close by hand")
+_add("ami-meter", "button_lifts_the_limit", "C3-FR-23", "ends the demand limit when it is re-closed by hand")
+_add("ami-meter", "button_rearms", "C3-FR-23", "re-closes by itself again after a re-close by hand")
+_add("ami-meter", "converts_inside_interval", "C3-FR-28", "converts billing inside a recording interval")
+_add("ami-meter", "converts_an_interval_late", "C3-FR-28", "converts billing an interval later than it should")
+_add("ami-meter", "drops_service_on_conversion", "C3-FR-28", "interrupts the service for 2 s when billing converts")
+_add("ami-meter", "spanish_in_english", "C3-FR-29", "shows Spanish-speaking customers its texts in English")
+_add("ami-meter", "shows_no_accents", "C3-FR-29", "shows question marks for letters that English does not have")
+_add("ami-meter", "first_come_first_served", "C3-NFR-05", "processes messages in the order in which they came")
+_add("ami-meter", "ignores_configured_priorities", "C3-NFR-05", "goes by the messages' own priorities alone")
+_add("ami-meter", "price_stands", "C3-NR-05", "keeps showing the first price that it was sent")
+_add(
+    "ami-meter",
+    "cost_of_the_last_interval",
+    "C3-NR-05",
+    "shows what the last interval's power cost, not the present one's",
+)
+_add("ami-meter", "local_balance_ignores_price", "C3-NR-06", "works out the balance at a price of its own")
+_add("ami-meter", "local_balance_stands", "C3-NR-06", "is told to work out the balance and does not")
+_add("ami-meter", "local_time_left_stands", "C3-NR-06", "works out the balance and leaves the time left as it was sent")
 
 # --- Display device of the home area network ---------------------------------------------------------------------------
 _add("raven", "shows_old_balance", "C3-S1.13 C3-FR-03 C3-S2.15", "keeps showing the first balance that it was told")

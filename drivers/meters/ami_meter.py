@@ -9,7 +9,7 @@ import contextlib
 import os
 import select
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TypeVar
 
@@ -27,6 +27,7 @@ from drivers.roles import (
     Identity,
     Interval,
     LogEntry,
+    MessageCode,
     MeterMessage,
     MeterReading,
     MeterTestResult,
@@ -34,10 +35,11 @@ from drivers.roles import (
     ScheduledEvent,
     ServiceStatus,
 )
-from drivers.wire import c1218, c1219, meter_profile
+from drivers.wire import c1218, c1219, meter_profile, meter_settings
 from drivers.wire.c1218 import Declined, Negotiate, NegotiateResponse, Read, ReadPart, Request, Result, Station
 from drivers.wire.c1219 import ProcedureCall, ProcedureResponse, ProcedureResult, TableError
 from drivers.wire.meter_profile import Counters, LoadControl, Profile, Ring, RingHead
+from drivers.wire.meter_settings import CustomerSettings, LimitSteps, LocalTime, Rule
 
 T = TypeVar("T")
 
@@ -274,6 +276,59 @@ class AmiMeterDriver(DeviceDriver):
         """Read manufacturer table 3: the demand limit with its trip and re-close."""
         return self._read(meter_profile.LIMIT, meter_profile.DemandLimit.decode)
 
+    def limit_step(self, step: int) -> None:
+        """Set the demand limit to a configured step, counted from 1, by standard procedure 21; Refused where there is none."""
+        self.may("limit_step", step)
+        self._load_control("limit to a step", LoadControl.LIMIT_STEP, step)
+        self.tell("limit_step", step)
+
+    def limit_steps(self) -> LimitSteps:
+        """Read manufacturer table 14: rated capacity and limit steps."""
+        return self._read(meter_settings.LIMIT_STEPS, LimitSteps.decode)
+
+    def set_limit_steps(self, steps: LimitSteps) -> None:
+        """Write manufacturer table 14. OutOfRange for steps that are none, NotSupported by a meter without a switch."""
+        self.may("set_limit_steps", steps)
+        self._configure("set the limit steps", meter_settings.LIMIT_STEPS, steps.encode)
+        self.tell("set_limit_steps", steps)
+
+    def rules(self) -> Sequence[Rule]:
+        """Read manufacturer table 15: the stored commands still to come."""
+        return self._read(meter_settings.RULES, meter_settings.decode_rules)
+
+    def set_rules(self, rules: Sequence[Rule]) -> None:
+        """Write manufacturer table 15, in the place of what stands there. OutOfRange for rules that make no sense,
+        Refused where the meter has no room or a moment is past, NotSupported by a meter without a switch."""
+        self.may("set_rules", rules)
+        self._configure("store commands", meter_settings.RULES, lambda: meter_settings.encode_rules(rules))
+        self.tell("set_rules", rules)
+
+    # labgrid reads an attribute `priorities` from a driver's class.
+    def message_priorities(self) -> Mapping[MessageCode, int]:
+        """Read manufacturer table 16: priorities by message code, before a message's own."""
+        return self._read(meter_settings.PRIORITIES, meter_settings.decode_priorities)
+
+    def set_message_priorities(self, priorities: Mapping[MessageCode, int]) -> None:
+        """Write manufacturer table 16. OutOfRange for a priority outside 0 to 9."""
+        self.may("set_message_priorities", priorities)
+        what = "set the priorities"
+        self._configure(what, meter_settings.PRIORITIES, lambda: meter_settings.encode_priorities(priorities))
+        self.tell("set_message_priorities", priorities)
+
+    def customer(self) -> CustomerSettings:
+        """Read manufacturer table 17: the customer's language, and who works out the balance."""
+        return self._read(meter_settings.CUSTOMER, CustomerSettings.decode)
+
+    def set_customer(self, settings: CustomerSettings) -> None:
+        """Write manufacturer table 17. NotSupported by a meter that cannot work out the balance, or knows no Spanish."""
+        self.may("set_customer", settings)
+        self._configure("set the customer's settings", meter_settings.CUSTOMER, settings.encode)
+        self.tell("set_customer", settings)
+
+    def local_time(self) -> LocalTime:
+        """Read manufacturer table 18: the offset of local time and its next change."""
+        return self._read(meter_settings.LOCAL_TIME, LocalTime.decode)
+
     def __str__(self) -> str:
         return f"AMI meter on {self.line.port}"
 
@@ -332,8 +387,18 @@ class AmiMeterDriver(DeviceDriver):
             head = self._head(ring)
             return self._slots(ring, head, max(head.first, after + 1), head.last) if head.last else []
 
-    def _load_control(self, what: str, action: LoadControl, watts: int | None = None) -> None:
-        parameters = self._encoded(what, lambda: meter_profile.encode_load_control(action, watts))
+    def _configure(self, what: str, table: int, encode: Callable[[], bytes]) -> None:
+        data = self._encoded(what, encode)
+        try:
+            with self.session():
+                self._ask(what, c1218.Write(table, data))
+        except Refused as no:
+            if no.code == Result.ONP:
+                raise NotSupported(f"{no}; this meter has no such thing") from no
+            raise
+
+    def _load_control(self, what: str, action: LoadControl, argument: int | None = None) -> None:
+        parameters = self._encoded(what, lambda: meter_profile.encode_load_control(action, argument))
         self._procedure(what, c1219.DIRECT_LOAD_CONTROL, parameters)
 
     def _procedure(self, what: str, number: int, parameters: bytes, repeat: bool = True) -> None:

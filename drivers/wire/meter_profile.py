@@ -126,7 +126,8 @@ class Feature(enum.IntFlag):
 
     SWITCH = 1
     DISPLAY = 2
-    OWN_BALANCE = 4  # works out the balance itself between messages
+    OWN_BALANCE = 4  # can work out the balance itself between messages
+    SPANISH = 8  # shows texts in Spanish as well
 
 
 @dataclass(frozen=True)
@@ -808,30 +809,36 @@ class LoadControl(enum.IntEnum):
     CONNECT = 1
     LIMIT = 2  # watts follow, unsigned 32 bits
     END_LIMIT = 3
+    LIMIT_STEP = 4  # the number of a limit step follows, one byte
 
 
-def encode_load_control(action: LoadControl, watts: int | None = None) -> bytes:
-    """Parameters of procedure 21; TableError where watts don't fit or don't belong."""
-    if (action is LoadControl.LIMIT) != (watts is not None):
-        raise TableError(f"load control: {action.name} with {watts} W")
-    if watts is None:
+_ARGUMENT_BYTES = {LoadControl.LIMIT: 4, LoadControl.LIMIT_STEP: 1}
+
+
+def encode_load_control(action: LoadControl, argument: int | None = None) -> bytes:
+    """Parameters of procedure 21: `argument` is watts or the number of a step. TableError where it doesn't fit or belong."""
+    size = _ARGUMENT_BYTES.get(action, 0)
+    if bool(size) != (argument is not None):
+        raise TableError(f"load control: {action.name} with {argument}")
+    if argument is None:
         return bytes((action,))
-    if not 0 <= watts < NONE_U32:
-        raise TableError(f"load control: a limit of {watts} W does not fit 32 bits")
-    return bytes((action,)) + watts.to_bytes(4, "little")
+    if not 0 <= argument < 256**size or argument == NONE_U32:
+        raise TableError(f"load control: {action.name} of {argument} does not fit {8 * size} bits")
+    return bytes((action,)) + argument.to_bytes(size, "little")
 
 
 def decode_load_control(data: bytes) -> tuple[LoadControl, int | None]:
-    """Action, and watts for LIMIT; TableError where the parameters are others."""
+    """Action, and watts for LIMIT or the number of a step for LIMIT_STEP; TableError where the parameters are others."""
     if not data:
         raise TableError("load control: no parameters")
     action = _member(LoadControl, data[0], "load control")
-    if len(data) != (5 if action is LoadControl.LIMIT else 1):
+    size = _ARGUMENT_BYTES.get(action, 0)
+    if len(data) != 1 + size:
         raise TableError(f"load control: {action.name} with {len(data)} bytes")
-    watts = int.from_bytes(data[1:], "little") if action is LoadControl.LIMIT else None
-    if watts == NONE_U32:
+    argument = int.from_bytes(data[1:], "little") if size else None
+    if argument == NONE_U32:
         raise TableError("load control: a limit of FFFFFFFF is none")
-    return action, watts
+    return action, argument
 
 
 _CREDIT = struct.Struct("<i")

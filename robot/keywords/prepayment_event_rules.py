@@ -264,7 +264,7 @@ class prepayment_event_rules:  # noqa: N801 - Robot finds a library's class by t
             "C3-NR-02",
             "where prepayment is not enabled it is refused",
             system="CSS",
-            claim=case.refused(case.asked("not-enabled", location=case.not_set_up)),
+            claim=case.refused(case.booking_asked("not-enabled", location=case.not_set_up)),
             expected="facility_not_enabled",
         )
         case.pass_until(case.starts_at + timedelta(seconds=5))

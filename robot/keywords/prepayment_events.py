@@ -103,7 +103,7 @@ class prepayment_events:  # noqa: N801 - Robot finds a library's class by the fi
             "C3-S3.03",
             "a booking where it is not set up is refused",
             system="CSS",
-            claim=case.refused(case.asked("not-set-up", location=case.not_set_up)),
+            claim=case.refused(case.booking_asked("not-set-up", location=case.not_set_up)),
             expected="facility_not_enabled",
         )
         self._judge.settle()
@@ -113,7 +113,7 @@ class prepayment_events:  # noqa: N801 - Robot finds a library's class by the fi
         """C3-S2.03, C3-S3.04: what is taken is shown as taken, what is free as free, up to the second (C3-MSG-03)."""
         case, step = self._case, self._step("03", "04")
         before = case.starts_at - timedelta(hours=2), case.starts_at
-        case.desk.book(case.asked("neighbour", starts_at=before[0], ends_at=before[1]))
+        case.desk.book(case.booking_asked("neighbour", starts_at=before[0], ends_at=before[1]))
         for what, start, answer in (
             ("the time asked for", case.starts_at, "free"),
             ("a second earlier", case.starts_at - SECOND, "taken"),
@@ -128,7 +128,7 @@ class prepayment_events:  # noqa: N801 - Robot finds a library's class by the fi
             claim=found.free,
             expected=((case.starts_at, case.ends_at),),
         )
-        overlapping = case.asked("overlap", starts_at=case.starts_at - SECOND)
+        overlapping = case.booking_asked("overlap", starts_at=case.starts_at - SECOND)
         self._judge.check(
             step,
             "a booking that overlaps another by a second is refused",

@@ -255,6 +255,8 @@ class prepayment_meter(PrepaymentKeywords):  # noqa: N801 - Robot finds a librar
 
         A limit is below what the load draws: its execution is the trip that the analyzer sees.
         """
+        if not self._judge.applicable("C3-NFR-02", "service_switch", system="Meter"):
+            return
         case, command = self._case, MessageCode[code]
         ahead = case.ahead_by()
         most_s = self._judge.seconds("C3-NFR-02", "request to execution")
@@ -286,6 +288,8 @@ class prepayment_meter(PrepaymentKeywords):  # noqa: N801 - Robot finds a librar
     @keyword
     def load_stays_on_without_a_limit(self, time: timedelta) -> None:
         """C3-NFR-02: after a restore the load that tripped the limit runs on."""
+        if not self._judge.applicable("C3-NFR-02", "service_switch", system="Meter"):
+            return
         case = self._case
         case.send(MessageCode.CONNECT)
         case.bench.advance(time.total_seconds())
@@ -304,6 +308,8 @@ class prepayment_meter(PrepaymentKeywords):  # noqa: N801 - Robot finds a librar
     @keyword
     def command_is_processed_at_once(self, code: str) -> None:
         """C3-NFR-03: from the moment the meter took the message to its execution, as its log and the analyzer have it."""
+        if not self._judge.applicable("C3-NFR-03", "service_switch"):
+            return
         case, command = self._case, MessageCode[code]
         ahead, before = case.ahead_by(), len(case.bench.taken)
         message_id = case.submit(command)
@@ -329,6 +335,8 @@ class prepayment_meter(PrepaymentKeywords):  # noqa: N801 - Robot finds a librar
     @keyword
     def scheduled_event_runs_from_start_to_end(self, lead: timedelta, length: timedelta) -> None:
         """C3-NFR-03: the service is energised at the event's start and given back at its end."""
+        if not self._judge.applicable("C3-NFR-03", "service_switch"):
+            return
         case = self._case
         start = case.bench.now + lead
         fields = {**case.event(), "starts_at": start, "ends_at": start + length}

@@ -515,7 +515,7 @@ def test_the_command_says_the_same_with_exit_code_4(tmp_path: Path, capsys: pyte
 # --- what is right ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["twin.yaml", "lab-example.yaml"])
+@pytest.mark.parametrize("name", ["twin.yaml", "transformer-rated.yaml", "lab-example.yaml"])
 def test_the_benches_that_come_with_the_house_are_right(name: str) -> None:
     found = inventory.load(BENCHES / name)
     site = found.build_site(SteppedClock())

@@ -19,6 +19,8 @@ from drivers.links import SerialLine
 from drivers.meters.ami_meter import AmiMeterDriver
 from drivers.roles import Identity, MessageCode, Meter, MeterMessage, Receipt, ReceiptStatus
 from drivers.wire import meter_profile
+from drivers.wire.meter_profile import LoadControl
+from drivers.wire.meter_settings import CustomerSettings, Language, Rule, Trigger
 from tests.dialogue import Dialogue
 
 T0 = datetime(2026, 1, 5, 8, 0, tzinfo=UTC)
@@ -440,3 +442,43 @@ def test_settings_that_cannot_be_are_refused_when_the_bench_is_built(fields: dic
     SerialLine(target, None, port="/dev/null")
     with pytest.raises(ValueError, match=r"C12\.18|packets"):
         AmiMeterDriver(target, None, **fields)
+
+
+def test_settings_are_written_whole_and_a_meter_without_them_says_so(make: Make) -> None:
+    talk = Talk().begin().add("40 0811 0002 0100 FF", OK)
+    talk.script.append((b"\x06", b""))
+    talk._owed = b""
+    talk.add("40 0811 0002 0001 FF", "04")
+    with Dialogue.serial(talk.end()) as meter:
+        driver = make(meter.path)
+        heard: list[str] = []
+        driver.commanded.append(lambda command, args: heard.append(command))
+        with driver.session():
+            driver.set_customer(CustomerSettings(Language.SPANISH))
+            with pytest.raises(NotSupported, match="no such thing"):
+                driver.set_customer(CustomerSettings(own_balance=True))
+    assert heard == ["set_customer"]
+
+
+def test_stored_commands_and_local_time_are_read_from_their_tables(make: Make) -> None:
+    rule = "01 07 00 00 00 01 02 B8 0B 00 00 00 00 00 00 00 00 00 00 00 00 00 00"
+    talk = Talk().begin().add("30 080F", table(rule))
+    talk.script.append((b"\x06", b""))
+    talk._owed = b""
+    talk.add("30 0812", table("20 FE 00 68 6B 59 80 4C 06 00 5C FE"))
+    with Dialogue.serial(talk.end()) as meter:
+        driver = make(meter.path)
+        with driver.session():
+            assert driver.rules() == (Rule(7, Trigger.ZERO, LoadControl.LIMIT, 3000),)
+            local = driver.local_time()
+    assert (local.offset, local.then) == (timedelta(hours=-8), timedelta(hours=-7))
+    assert local.changes_at == datetime(2026, 3, 8, 10, tzinfo=UTC)
+
+
+def test_a_limit_step_is_called_by_its_number(make: Make) -> None:
+    talk = Talk().begin().add("40 0007 0005 15 00 01 04 02 E4", OK)
+    talk.script.append((b"\x06", b""))
+    talk._owed = b""
+    talk.add("30 0008", table("15 00 01 00"))
+    with Dialogue.serial(talk.end()) as meter:
+        make(meter.path).limit_step(2)

@@ -321,7 +321,13 @@ def homes_of(name: str) -> list[Path]:
     if name in MODELS:
         return sorted(ROOT.joinpath(*_where(name).split(".")).parent.glob("*.py"))
     stem = name.replace("-", "_")
-    return sorted([*(ROOT / "twins").glob(f"*/{stem}*.py"), *(ROOT / "twins" / stem).glob("*.py")])
+    return sorted(
+        [
+            *(ROOT / "twins").glob(f"*/{stem}*.py"),
+            *(ROOT / "twins").glob(f"*/{stem}/*.py"),
+            *(ROOT / "twins" / stem).glob("*.py"),
+        ]
+    )
 
 
 @pytest.mark.parametrize("name", sorted(defects.CATALOGUE))

@@ -32,9 +32,10 @@ from drivers.roles import (
     ServiceStatus,
     Switch,
 )
-from drivers.wire import c1218, c1219
+from drivers.wire import c1218, c1219, meter_settings
 from drivers.wire import meter_profile as profile
 from drivers.wire.c1219 import TableError
+from drivers.wire.meter_settings import Rule, TextNumber, Trigger
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "meter-profile.md"
 
@@ -85,8 +86,23 @@ EXAMPLES: dict[str, bytes] = {
     "test result": profile.encode_test_result(TEST),
     "clock": profile.encode_clock(T0),
     "configuration": profile.Config(timedelta(minutes=60), timedelta(hours=-8), True).encode(),
+    "limit steps": meter_settings.LimitSteps(4800, (90, 75, 50, 25)).encode(),
+    "stored commands": meter_settings.encode_rules(
+        [
+            Rule(1, Trigger.TIME, profile.LoadControl.DISCONNECT, at=EVENT.starts_at, every=timedelta(days=1)),
+            Rule(2, Trigger.ZERO, profile.LoadControl.LIMIT_STEP, 2),
+        ]
+    ),
+    "priorities": meter_settings.encode_priorities({MessageCode.TEXT: 9, MessageCode.DISCONNECT: 0}),
+    "customer's settings": meter_settings.CustomerSettings(meter_settings.Language.SPANISH).encode(),
+    "local time": meter_settings.LocalTime(
+        timedelta(hours=-8), datetime(2026, 3, 8, 10, tzinfo=UTC), timedelta(hours=-7)
+    ).encode(),
     "connect call": c1219.ProcedureCall(21, 1, profile.encode_load_control(profile.LoadControl.CONNECT)).encode(),
     "limit call": c1219.ProcedureCall(21, 2, profile.encode_load_control(profile.LoadControl.LIMIT, 3000)).encode(),
+    "limit step call": c1219.ProcedureCall(
+        21, 2, profile.encode_load_control(profile.LoadControl.LIMIT_STEP, 1)
+    ).encode(),
     "credit call": c1219.ProcedureCall(22, 3, profile.encode_credit(500)).encode(),
     "credit response": c1219.ProcedureResponse(22, 3, c1219.ProcedureResult.NOT_AUTHORISED).encode(),
     "set clock call": c1219.ProcedureCall(profile.SET_CLOCK, 4, profile.encode_clock(T0)).encode(),
@@ -117,14 +133,25 @@ def test_every_example_of_the_document_is_what_the_codecs_make() -> None:
 
 def test_the_document_names_every_code() -> None:
     text = DOCUMENT.read_text(encoding="utf-8")
-    for kind in (MessageCode, EventCode, ReceiptStatus, DisplayCode, Switch, Billing, AtZero, c1218.Result):
+    for kind in (
+        MessageCode,
+        EventCode,
+        ReceiptStatus,
+        DisplayCode,
+        Switch,
+        Billing,
+        AtZero,
+        c1218.Result,
+        Trigger,
+        TextNumber,
+    ):
         for member in kind:
             assert re.search(rf"\b{member.value}\b[^\n]*`{member.name}`", text), f"{kind.__name__}.{member.name}"
 
 
 def test_the_document_names_every_table_and_its_size() -> None:
     text = DOCUMENT.read_text(encoding="utf-8")
-    for number in range(2048, 2062):
+    for number in range(2048, 2067):
         assert f"### Table {number} " in text
     for ring in (profile.INTERVAL_RING, profile.LOG_RING, profile.RECEIPT_RING):
         assert re.search(rf"### Table {ring.table} .*{ring.entry_size} bytes a slot", text)
@@ -332,7 +359,9 @@ DECODERS = (
     profile.RingHead.decode, profile.decode_interval, profile.decode_log_entry, profile.decode_receipt,
     profile.decode_account, profile.decode_message, profile.decode_schedule, profile.decode_display,
     profile.decode_test_result, profile.decode_clock, profile.Config.decode, profile.decode_interval_length,
-    profile.decode_load_control, profile.decode_credit, profile.LOG_RING.entries,
+    profile.decode_load_control, profile.decode_credit, profile.LOG_RING.entries, meter_settings.LimitSteps.decode,
+    meter_settings.decode_rules, meter_settings.decode_priorities, meter_settings.CustomerSettings.decode,
+    meter_settings.LocalTime.decode,
 )  # fmt: skip
 
 

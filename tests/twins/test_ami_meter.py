@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -14,95 +14,20 @@ from drivers.roles import (
     Billing,
     DisplayCode,
     EventCode,
-    LogEntry,
     MessageCode,
     Meter,
-    MeterMessage,
     ReceiptStatus,
     Switch,
 )
+from drivers.wire.meter_profile import LoadControl
+from drivers.wire.meter_settings import CustomerSettings, Language, LimitSteps, Rule, Trigger
 from tests.conftest import LoopThread
+from tests.twins.homes import START, Home, Make, message, schedule
 from twins import defects, models
 from twins.clock import SteppedClock, WallClock
-from twins.meters.ami_meter import MODEL, AmiMeter, AmiMeterOptions, build, default_site
+from twins.meters.ami_meter import MODEL, AmiMeterOptions, build, default_site
 from twins.meters.service import first_excess
 from twins.wiring import Load, Site, Source, Tap, single_phase, three_phase
-
-START = datetime(2026, 1, 5, 8, 0, tzinfo=UTC)
-
-
-class Home:
-    """A meter in its default site, on a stepped clock: split phase, 240 V, 5 A behind the switch."""
-
-    def __init__(self, loop: LoopThread, *names: str, begin: datetime = START, seed: int = 7, **options: Any) -> None:
-        self.loop = loop
-        self.clock = loop.call(SteppedClock, begin)
-        self.site = Site(self.clock)
-        wiring = default_site(self.site)
-        self.meter = loop.call(
-            build,
-            self.clock,
-            self.site,
-            name="meter",
-            options=AmiMeterOptions.model_validate(wiring.model_dump() | options),
-            seed=seed,
-            defects=frozenset(names),
-        )
-        source, load = self.site.nodes["source"], self.site.nodes["load"]
-        assert isinstance(source, Source)
-        assert isinstance(load, Load)
-        self.source, self.load = source, load
-
-    def after(self, seconds: float) -> AmiMeter:
-        self.loop.run(self.clock.advance(seconds))
-        return self.meter
-
-    def supply(self, on: bool) -> None:
-        self.loop.call(self.source.set, on=on)
-
-    def draw(self, watts: float) -> None:
-        self.loop.call(self.load.set, kind="power", value=watts)
-
-    def send(self, code: MessageCode, number: int = 1, **fields: Any) -> None:
-        self.loop.call(self.meter.send, message(code, number, self.clock.now(), **fields))
-
-    def statuses(self) -> list[ReceiptStatus]:
-        return [r.status for r in self.meter.receipts()]
-
-    def events(self, *codes: EventCode) -> list[LogEntry]:
-        return [e for e in self.meter.log() if not codes or e.event in codes]
-
-    def shows(self, code: DisplayCode) -> str | None:
-        return next((line.text for line in self.meter.display() if line.code is code), None)
-
-
-def message(code: MessageCode, number: int, issued_at: datetime, **fields: Any) -> MeterMessage:
-    if code is MessageCode.PREPAYMENT:
-        fields = {
-            "balance_cents": 2500,
-            "credit_wh": 116_300,
-            "price_millicents_per_kwh": 21_500,
-            "time_left": timedelta(days=3, hours=4, minutes=5, seconds=59),
-            "zero_at": issued_at + timedelta(days=3),
-            "at_zero": AtZero.DISCONNECT,
-        } | fields
-    return MeterMessage(number, code, issued_at, **fields)
-
-
-Make = Callable[..., Home]
-
-
-@pytest.fixture
-def home(site_loop: LoopThread) -> Iterator[Make]:
-    made: list[Home] = []
-
-    def make(*names: str, **options: Any) -> Home:
-        made.append(Home(site_loop, *names, **options))
-        return made[-1]
-
-    yield make
-    for each in made:
-        site_loop.run(each.clock.close())
 
 
 def test_it_is_a_meter_and_says_who_it_is(home: Make) -> None:
@@ -598,18 +523,6 @@ def test_local_credit_is_refused_and_logged(home: Make) -> None:
 # --- Schedules -------------------------------------------------------------------------------------------------------
 
 
-def schedule(h: Home, number: int, event: int, begin_h: float, end_h: float) -> None:
-    h.send(
-        MessageCode.SCHEDULE,
-        number,
-        event_id=event,
-        starts_at=START + timedelta(hours=begin_h),
-        ends_at=START + timedelta(hours=end_h),
-        credit_wh=50_000,
-        at_zero=AtZero.LIMIT,
-    )
-
-
 def test_an_event_energises_and_gives_back_an_open_switch(home: Make) -> None:
     h = home()
     h.loop.call(h.meter.disconnect)
@@ -728,6 +641,7 @@ def test_the_display_shows_the_account_as_it_was_sent(home: Make) -> None:
         "TIME_LEFT": "3 d 04 h 05 min",
         "UPDATED": "2026-01-06 00:00",
         "PRICE": "$0.2150/kWh",
+        "COST": "$0.2580/h",
         "ENERGY": "000030.0 kWh",
         "DEMAND": "1.200 kW",
         "SERVICE": "ON",
@@ -904,12 +818,111 @@ def examined(h: Home) -> Home:
     return h
 
 
-def scheduled(h: Home) -> int:
+def events_kept(h: Home) -> int:
     start = h.clock.now() + timedelta(hours=5)
     event = {"starts_at": start, "ends_at": start + timedelta(hours=1), "credit_wh": 1000, "at_zero": AtZero.LIMIT}
     h.send(MessageCode.SCHEDULE, 1, event_id=3, **event)
     h.after(10)
     return len(h.meter.schedule())
+
+
+def switched(h: Home) -> Switch:
+    h.send(MessageCode.DISCONNECT, 1)
+    return h.after(5).service().switch
+
+
+def stored(h: Home, action: LoadControl, argument: int | None = None) -> tuple[Switch, int | None]:
+    h.loop.call(h.meter.set_rules, [Rule(1, Trigger.TIME, action, argument, START + timedelta(minutes=1))])
+    h.after(61)
+    return h.meter.service().switch, h.meter.service().limit_w
+
+
+def limited(h: Home) -> list[int]:
+    """Seconds from the limit to each trip and re-close of an hour."""
+    h.loop.call(h.meter.limit, 1000)
+    h.after(3600)
+    kinds = (EventCode.LIMIT_TRIPPED, EventCode.RECLOSED, EventCode.MANUAL_RECLOSE)
+    return [round((e.at - START).total_seconds()) for e in h.events(*kinds)]
+
+
+def by_hand(h: Home) -> tuple[int, int, int | None]:
+    """Trips, re-closes by itself, and the limit, an hour after the button was pressed on a meter that had tripped for good."""
+    h.loop.call(h.meter.limit, 1000)
+    h.after(600)
+    h.loop.call(h.meter.press, "reclose")
+    h.after(3600)
+    return len(h.events(EventCode.LIMIT_TRIPPED)), len(h.events(EventCode.RECLOSED)), h.meter.service().limit_w
+
+
+def second_limit(h: Home) -> int | None:
+    h.loop.call(h.meter.limit, 3000)
+    h.loop.call(h.meter.limit, 2000)
+    return h.meter.service().limit_w
+
+
+def first_step(h: Home) -> int | None:
+    h.loop.call(h.meter.set_limit_steps, LimitSteps(1000, (90,)))
+    h.loop.call(h.meter.limit_step, 1)
+    return h.meter.service().limit_w
+
+
+def scheduled(h: Home, *spans: tuple[float, float]) -> tuple[list[int], list[str], int]:
+    for number, (begin, end) in enumerate(spans, 1):
+        schedule(h, number, 30 + number, begin, end)
+    h.after(5)
+    overlaps = len(h.events(EventCode.SCHEDULE_OVERLAP))
+    return [e.event_id for e in h.meter.schedule()], [status.name for status in h.statuses()], overlaps
+
+
+def converting(h: Home) -> tuple[object, ...]:
+    """Billing inside the interval, after it and after the next; how often the service was off."""
+    h.after(60)
+    h.send(MessageCode.BILLING, 1, billing=Billing.PREPAID)
+    seen = [h.after(seconds).service().billing.name for seconds in (60, 3600, 3600)]
+    return (*seen, len(h.events(EventCode.SWITCH_OPENED)))
+
+
+def spanish(h: Home, text: str = "", number: int | None = None) -> str | None:
+    h.loop.call(h.meter.set_customer, CustomerSettings(Language.SPANISH))
+    h.send(MessageCode.TEXT, 1, text=text, event_id=number)
+    h.after(1)
+    return h.shows(DisplayCode.MESSAGE)
+
+
+def overtaken(h: Home) -> list[int]:
+    """The order in which messages are done whose own priorities say the contrary of what is configured."""
+    h.loop.call(h.meter.set_message_priorities, {MessageCode.DISCONNECT: 0, MessageCode.TEXT: 9})
+    for number in (1, 2, 3):
+        h.send(MessageCode.TEXT, number, text="wait", priority=4)
+    h.send(MessageCode.DISCONNECT, 4, priority=5)
+    h.send(MessageCode.CONNECT, 5, priority=3)
+    h.after(10)
+    return [r.message_id for r in h.meter.receipts()]
+
+
+def priced(h: Home) -> str | None:
+    for number, price in ((1, 20_000), (2, 30_000)):
+        h.send(MessageCode.PREPAYMENT, number, price_millicents_per_kwh=price)
+        h.after(1)
+    return h.shows(DisplayCode.PRICE)
+
+
+def costing(h: Home) -> str | None:
+    h.send(MessageCode.PREPAYMENT, 1)
+    h.after(3601)
+    h.draw(600)
+    return h.shows(DisplayCode.COST)
+
+
+def working_out(h: Home) -> tuple[int, timedelta]:
+    """Two hours of 1.2 kW, prepaid: 2.4 of 116.3 kWh, at 21.5 cents."""
+    h.loop.call(h.meter.set_customer, CustomerSettings(own_balance=True))
+    h.send(MessageCode.BILLING, 1, billing=Billing.PREPAID)
+    h.after(3601)
+    h.send(MessageCode.PREPAYMENT, 2, time_left=timedelta(hours=100))
+    h.after(7200)
+    account = h.meter.account()
+    return account.balance_cents, timedelta(hours=round(account.time_left / timedelta(hours=1)))
 
 
 TELLTALES: dict[str, tuple[Callable[[Home], object], object, object]] = {
@@ -942,13 +955,87 @@ TELLTALES: dict[str, tuple[Callable[[Home], object], object, object]] = {
     "refreshes_display_daily": (refreshed, 998, 999),
     "stays_prepaid": (converted, Billing.REGULAR, Billing.PREPAID),
     "commands_wait_ten_seconds": (soon, Switch.OPEN, Switch.CLOSED),
-    "loses_events": (scheduled, 1, 0),
+    "loses_events": (events_kept, 1, 0),
     "sleeps_through_events": (woken, Switch.CLOSED, Switch.OPEN),
     "executes_late": (commanded, (Switch.OPEN, Switch.CLOSED), (Switch.CLOSED, Switch.OPEN)),
     "takes_credit_locally": (credited, 0, 700),
     "tests_line_side": (examined_while_off, (False, 0.0), (True, 240.0)),
     "tests_not_logged": (lambda h: len(examined(h).events(EventCode.MESSAGE_RECEIVED)), 1, 0),
     "tests_late": (lambda h: examined(h).meter.test_result() is not None, True, False),
+    "receipts_without_switching": (switched, Switch.OPEN, Switch.CLOSED),
+    "ignores_stored_commands": (
+        lambda h: stored(h, LoadControl.DISCONNECT),
+        (Switch.OPEN, None),
+        (Switch.CLOSED, None),
+    ),
+    "stored_limits_do_nothing": (
+        lambda h: stored(h, LoadControl.LIMIT, 3000),
+        (Switch.CLOSED, 3000),
+        (Switch.CLOSED, None),
+    ),
+    "limit_never_trips": (limited, [10, 130, 140], []),
+    "recloses_twice": (limited, [10, 130, 140], [10, 130, 140, 260, 270]),
+    "never_recloses": (limited, [10, 130, 140], [10]),
+    "recloses_after_117_seconds": (limited, [10, 130, 140], [10, 127, 137]),
+    "recloses_after_123_seconds": (limited, [10, 130, 140], [10, 133, 143]),
+    "button_does_nothing": (by_hand, (3, 1, 1000), (2, 1, 1000)),
+    "button_lifts_the_limit": (by_hand, (3, 1, 1000), (2, 1, None)),
+    "button_rearms": (by_hand, (3, 1, 1000), (4, 2, 1000)),
+    "one_limit_step": (second_limit, 2000, 3000),
+    "steps_of_a_fixed_capacity": (first_step, 900, 4320),
+    "keeps_second_of_overlapping": (
+        lambda h: scheduled(h, (2, 4), (3, 5)),
+        ([31], ["PROCESSED", "OVERLAP"], 1),
+        ([32], ["PROCESSED", "OVERLAP"], 1),
+    ),
+    "no_overlap_alert": (
+        lambda h: scheduled(h, (2, 4), (3, 5)),
+        ([31], ["PROCESSED", "OVERLAP"], 1),
+        ([31], ["PROCESSED", "REFUSED"], 0),
+    ),
+    "stores_one_event": (
+        lambda h: scheduled(h, (2, 3), (4, 5)),
+        ([31, 32], ["PROCESSED", "PROCESSED"], 0),
+        ([31], ["PROCESSED", "REFUSED"], 0),
+    ),
+    "overlooks_an_overlap_of_a_second": (
+        lambda h: scheduled(h, (2, 3), (3 - 1 / 3600, 4)),
+        ([31], ["PROCESSED", "OVERLAP"], 1),
+        ([31, 32], ["PROCESSED", "PROCESSED"], 0),
+    ),
+    "refuses_back_to_back_events": (
+        lambda h: scheduled(h, (2, 3), (3, 4)),
+        ([31, 32], ["PROCESSED", "PROCESSED"], 0),
+        ([31], ["PROCESSED", "OVERLAP"], 1),
+    ),
+    "converts_inside_interval": (
+        converting,
+        ("REGULAR", "PREPAID", "PREPAID", 0),
+        ("PREPAID", "PREPAID", "PREPAID", 0),
+    ),
+    "converts_an_interval_late": (
+        converting,
+        ("REGULAR", "PREPAID", "PREPAID", 0),
+        ("REGULAR", "REGULAR", "PREPAID", 0),
+    ),
+    "drops_service_on_conversion": (
+        converting,
+        ("REGULAR", "PREPAID", "PREPAID", 0),
+        ("REGULAR", "PREPAID", "PREPAID", 1),
+    ),
+    "spanish_in_english": (
+        lambda h: spanish(h, "low", 2),
+        "Su saldo de prepago es bajo. Pague pronto, por favor.",
+        "Your prepaid balance is low. Please pay soon.",
+    ),
+    "shows_no_accents": (lambda h: spanish(h, "¿Mañana?"), "¿Mañana?", "?Ma?ana?"),
+    "first_come_first_served": (overtaken, [1, 4, 5, 2, 3], [1, 2, 3, 4, 5]),
+    "ignores_configured_priorities": (overtaken, [1, 4, 5, 2, 3], [1, 5, 2, 3, 4]),
+    "price_stands": (priced, "$0.3000/kWh", "$0.2000/kWh"),
+    "cost_of_the_last_interval": (costing, "$0.1289/h", "$0.2577/h"),
+    "local_balance_ignores_price": (working_out, (2448, timedelta(hours=98)), (2476, timedelta(hours=98))),
+    "local_balance_stands": (working_out, (2448, timedelta(hours=98)), (2500, timedelta(hours=100))),
+    "local_time_left_stands": (working_out, (2448, timedelta(hours=98)), (2448, timedelta(hours=100))),
 }
 
 

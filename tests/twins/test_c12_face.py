@@ -685,7 +685,7 @@ def table_write(table: int, body: bytes) -> bytes:
     return b"\x40" + table.to_bytes(2, "big") + (len(body) & 0xFFFF).to_bytes(2, "big") + body + bytes([checksum(body)])
 
 
-tables = st.sampled_from([0, 1, 3, 5, 6, 7, 8, 21, 22, 23, 27, 28, 52, 99, *range(2048, 2063), 65535])
+tables = st.sampled_from([0, 1, 3, 5, 6, 7, 8, 21, 22, 23, 27, 28, 52, 99, *range(2048, 2068), 65535])
 message_heads = st.builds(
     lambda code, number, when, present, rest: (
         bytes([1, code, 5]) + number.to_bytes(4, "little") + when.to_bytes(8, "little") + present.to_bytes(2, "little")
@@ -698,12 +698,31 @@ calls = st.builds(
     lambda number, sequence, parameters: number.to_bytes(2, "little") + bytes([sequence]) + parameters,
     st.sampled_from([3, 9, 10, 21, 22, 2049, 4095, 65535]), st.integers(0, 255), st.binary(max_size=12),
 )  # fmt: skip
+stored_commands = st.lists(
+    st.builds(
+        lambda number, trigger, action, argument, when, every: (
+            number.to_bytes(4, "little") + bytes([trigger, action]) + argument.to_bytes(4, "little")
+            + when.to_bytes(8, "little") + every.to_bytes(4, "little")
+        ),
+        st.integers(0, 5), st.integers(0, 2), st.integers(0, 5), st.sampled_from([0, 1, 4, 5, 2**32 - 1]),
+        st.sampled_from([0, 1, 1767600000 * 10**6, 1767700000 * 10**6, 2**63, 2**64 - 1]),
+        st.sampled_from([0, 59, 60, 86400, 2**32 - 1]),
+    ),
+    max_size=4,
+).map(lambda rules: bytes([len(rules)]) + b"".join(rules))  # fmt: skip
+limit_steps = st.builds(
+    lambda capacity, percents: capacity.to_bytes(4, "little") + bytes([len(percents), *percents]),
+    st.sampled_from([0, 99, 100, 4800, 2**32 - 1]), st.lists(st.integers(0, 101), max_size=4),
+)  # fmt: skip
 requests = st.one_of(
     st.sampled_from([b"\x20", b"\x21", b"\x52", b"\x70\xff", LOGON, b"\x51" + b"master".ljust(20, b"\0"), b""]),
     st.builds(read, tables),
     st.builds(part, tables, st.integers(0, 2**24 - 1) | st.integers(0, 64), st.integers(0, 65535)),
     st.builds(table_write, st.just(2056), message_heads),
     st.builds(table_write, st.just(7), calls),
+    st.builds(table_write, st.just(2062), limit_steps),
+    st.builds(table_write, st.just(2063), stored_commands),
+    st.builds(table_write, st.sampled_from([2064, 2065]), st.binary(max_size=7)),
     st.builds(table_write, tables, st.binary(max_size=40)),
     st.builds(lambda size, packets, rates: bytes([0x60 + len(rates)]) + size.to_bytes(2, "big") + bytes([packets]) + rates,
               st.integers(0, 65535), st.integers(0, 255), st.binary(max_size=11)),

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from drivers.roles import AtZero, DisplayCode, MessageCode, MeterMessage
+from drivers.roles import AtZero, Billing, DisplayCode, MessageCode, MeterMessage
+from drivers.wire.meter_settings import CustomerSettings, Language
 from drivers.wire.raven_xml import parse_balance
 from tests.conftest import LoopThread
 from twins.clock import SteppedClock
@@ -442,3 +443,44 @@ def test_no_defect_of_what_is_passed_was_forgotten() -> None:
         "passes_balance_without_time_left",
     }
     assert tested == {name for name, d in CATALOGUE.items() if d.of == "ami-meter" and name.startswith("passes_")}
+
+
+def test_the_notice_of_zero_is_told_once_in_the_customers_language_and_the_account_with_it(make: Make) -> None:
+    home = make()
+    device = Listener(home)
+    device.join()
+    home.loop.call(home.meter.set_customer, CustomerSettings(Language.SPANISH))
+    home.send(MessageCode.BILLING, 1, billing=Billing.PREPAID)
+    home.refresh(2, 500)
+    home.after(3000)
+    device.heard.clear()
+    home.refresh(3, 0)
+    home.refresh(4, -10)
+    home.after(10)
+    notices = [m for m in device.of(han.DisplayMessage) if m.confirmation_required]
+    assert [m.text for m in notices] == ["Su saldo de prepago ha llegado a cero. Pague para conservar el servicio."]
+    assert (notices[0].message_id, notices[0].duration) == (1 << 31 | 3, timedelta(seconds=TEXT_S))
+    assert [b.balance_cents for b in map(parse_balance, device.texts()) if b is not None] == [0, -10]
+
+
+def test_a_text_of_the_catalogue_is_passed_on_as_the_meter_shows_it(make: Make) -> None:
+    home = make()
+    device = Listener(home)
+    device.join()
+    home.loop.call(home.meter.set_customer, CustomerSettings(Language.SPANISH))
+    home.send(MessageCode.TEXT, 9, text="RESTORED", event_id=5)
+    home.after(5)
+    assert device.texts() == ["Su servicio completo ha sido restablecido."]
+
+
+def test_a_balance_that_the_meter_works_out_is_passed_on_when_it_is(make: Make) -> None:
+    home = make()
+    device = Listener(home)
+    device.join()
+    home.loop.call(home.meter.set_customer, CustomerSettings(own_balance=True))
+    home.prepay()
+    home.after(3000)  # 9:00, billing is prepaid
+    device.heard.clear()
+    home.after(3601)
+    balances = [b.balance_cents for b in map(parse_balance, device.texts()) if b is not None]
+    assert balances == [2500 - round(1.2 * 21.5)]

@@ -6,14 +6,11 @@ meter's own clock. Without line voltage the meter is dead: it takes no commands,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Annotated
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
-
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from zoneinfo import ZoneInfo
 
 from drivers.errors import LinkLost, NotSupported, OutOfRange, Refused
 from drivers.roles import (
@@ -34,128 +31,29 @@ from drivers.roles import (
     ServiceStatus,
     Switch,
 )
-from drivers.wire.meter_profile import Config, Counters, DemandLimit, Feature, NumberedInterval, Profile
+from drivers.wire import meter_settings
+from drivers.wire.c1219 import TableError
+from drivers.wire.meter_profile import Config, Counters, DemandLimit, Feature, LoadControl, NumberedInterval, Profile
+from drivers.wire.meter_settings import CustomerSettings, Language, LimitSteps, LocalTime, Rule
 from twins.clock import Clock
 from twins.faces.stream import Face, SerialLine, TcpServer
 from twins.meters import display
+from twins.meters.ami_options import AmiMeterOptions as AmiMeterOptions
 from twins.meters.c12_face import C1218Session
 from twins.meters.han_port import HanPort, HanSettings
 from twins.meters.inbox import Inbox
 from twins.meters.logbook import Logbook
+from twins.meters.own_balance import OwnBalance
 from twins.meters.prepayment import Prepayment
 from twins.meters.recorder import Metrology, Recorder, present
+from twins.meters.rules import Rules
 from twins.meters.service import Service
-from twins.meters.timekeeping import OwnClock
+from twins.meters.timekeeping import OwnClock, next_change
 from twins.models import LineOptions, Model
 from twins.premises import han
 from twins.wiring import Contact, Load, Site, Source, Tap, WiringError, split_phase
 
 _LATE_S = 61.0
-
-
-class AmiMeterOptions(BaseModel):
-    """How a meter is wired and configured. `tap`, `switch` and `load_side` are names in the site's wiring."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    tap: str
-    """Tap on the line side: what the meter is fed by and registers."""
-    switch: str | None = None
-    """Contact that is the service switch; None for a transformer-rated meter without one."""
-    load_side: str | None = None
-    """Tap behind the switch; without a switch the line side serves."""
-
-    buttons: dict[str, str] = {}
-    """Contact that presses a button when it closes, by the button's name: a bench relay in the place of a finger."""
-
-    meter_id: Annotated[str, Field(min_length=1, max_length=20, pattern=r"^[!-~]+$")] = "TB-000001"
-    serial: Annotated[str, Field(min_length=1, max_length=16, pattern=r"^[!-~]+$")] = "0000000000000001"
-    class_percent: Annotated[float, Field(ge=0, le=2)] = 0.2
-    class_current_a: Annotated[float, Field(gt=0)] = 20.0
-    rated_voltage_v: Annotated[float, Field(gt=0)] = 240.0
-    interval_min: Annotated[int, Field(ge=1, le=60)] = 60
-
-    time_zone: str = "America/Los_Angeles"
-    """IANA name; for the display alone, everything else is UTC."""
-    clock_offset_s: float = 0.0
-    clock_drift_ppm: Annotated[float, Field(ge=-1000, le=1000)] = 0.0
-    display: bool = True
-
-    processing_s: Annotated[float, Field(ge=0)] = 0.5
-    """How long the meter works on a message."""
-    priorities: dict[str, Annotated[int, Field(ge=0, le=9)]] = {}
-    """Priority by the name of a message code, before a message's own; 0 is the most urgent."""
-
-    limit_w: Annotated[int, Field(gt=0)] | None = None
-    limit_window_s: Annotated[float, Field(gt=0)] = 10.0
-    """Over how long the demand limit averages."""
-    reclose_s: Annotated[float, Field(gt=0)] = 120.0
-    """How long after a trip the switch re-closes by itself."""
-
-    reader_password: Annotated[str, Field(min_length=1, max_length=20, pattern=r"^[ -~]+$", repr=False)] = "reader"
-    utility_password: Annotated[str, Field(min_length=1, max_length=20, pattern=r"^[ -~]+$", repr=False)] = "utility"
-    master_password: Annotated[str, Field(min_length=1, max_length=20, pattern=r"^[ -~]+$", repr=False)] = "master"
-
-    han: str | None = None
-    """The home area network that the meter coordinates; None for a meter without one."""
-    han_address: Annotated[str, Field(pattern=r"^0x[0-9a-fA-F]{16}$")] = "0x0013500300000001"
-    """EUI-64 of the meter's radio."""
-    han_devices: Annotated[
-        dict[Annotated[str, Field(pattern=r"^0x[0-9a-fA-F]{16}$")], str],
-        Field(repr=False),
-    ] = {}
-    """Install code (hexadecimal, its CRC included) by the EUI-64 of each device that may join."""
-    han_latency_s: Annotated[float, Field(ge=0)] = 0.2
-    han_text_s: Annotated[float, Field(gt=0)] = 3600.0
-    """How long a display shows a text of the utility."""
-
-    log_capacity: Annotated[int, Field(ge=1, le=65535)] = 1000
-    interval_capacity: Annotated[int, Field(ge=1, le=65535)] = 2400
-    receipt_capacity: Annotated[int, Field(ge=1, le=65535)] = 500
-    message_capacity: Annotated[int, Field(ge=1, le=1000)] = 64
-    schedule_capacity: Annotated[int, Field(ge=1, le=100)] = 16
-
-    @field_validator("time_zone")
-    @classmethod
-    def _known_zone(cls, name: str) -> str:
-        try:
-            ZoneInfo(name)
-        except (ZoneInfoNotFoundError, ValueError) as no:
-            raise ValueError(f"{name!r} is no time zone of the IANA database, such as America/Los_Angeles") from no
-        return name
-
-    @field_validator("interval_min")
-    @classmethod
-    def _divides_an_hour(cls, minutes: int) -> int:
-        if 60 % minutes:
-            raise ValueError(f"{minutes} min does not divide an hour; 1, 2, 3, 4, 5, 6, 10, 12, 15, 20, 30 or 60 do")
-        return minutes
-
-    @field_validator("priorities")
-    @classmethod
-    def _known_codes(cls, priorities: dict[str, int]) -> dict[str, int]:
-        unknown = sorted(set(priorities) - set(MessageCode.__members__))
-        if unknown:
-            raise ValueError(f"no message code {', '.join(unknown)}; codes are {', '.join(MessageCode.__members__)}")
-        return priorities
-
-    @field_validator("han_devices")
-    @classmethod
-    def _known_install_codes(cls, devices: dict[str, str]) -> dict[str, str]:
-        for address, code in devices.items():
-            try:
-                han.check_install_code(bytes.fromhex(code))
-            except ValueError as no:
-                raise ValueError(f"install code of {address}: {no}") from no
-        return devices
-
-    @model_validator(mode="after")
-    def _switch_has_two_sides(self) -> AmiMeterOptions:
-        if self.switch is not None and self.load_side is None:
-            raise ValueError("a meter with a `switch` needs `load_side`, the tap behind it")
-        if self.switch is None and self.limit_w is not None:
-            raise ValueError("a meter without a `switch` cannot hold a demand limit: leave `limit_w` out")
-        return self
 
 
 class AmiMeter:
@@ -208,7 +106,10 @@ class AmiMeter:
             reclose_s=options.reclose_s,
             limit_w=options.limit_w,
             changed=self._tell,
+            defects=defects,
         )
+        self._steps = LimitSteps(options.capacity_w, options.limit_steps)
+        self._rules = Rules(clock, own, log, room=options.rule_capacity, carry_out=self._obey, defects=defects)
         self._prepayment = Prepayment(
             clock,
             own,
@@ -216,7 +117,10 @@ class AmiMeter:
             self._service,
             self._recorder,
             room=options.schedule_capacity,
+            customer=CustomerSettings(),
+            own_balance=OwnBalance(self._metrology.delivered_wh, defects),
             test=self._test,
+            zero=self._zero_reached,
             changed=self._tell,
             defects=defects,
         )
@@ -279,6 +183,7 @@ class AmiMeter:
         self.logbook.write(EventCode.CLOCK_SET)
         self._recorder.clock_jumped(jump)
         self._prepayment.due()
+        self._rules.due()
         self._tell()
 
     def set_interval(self, length: timedelta) -> None:
@@ -351,15 +256,18 @@ class AmiMeter:
         """The display's lines; none where it is switched off or the meter is dead."""
         if not self.display_on or not self._alive:
             return ()
+        reading = self.reading()
         return tuple(
             display.lines(
                 self._prepayment.account,
                 self._prepayment.shown_cents,
-                self.reading(),
+                reading,
+                self._cost_goes_by_w(reading),
                 self._service.position,
                 self._service.limit_w,
                 self.own_clock.now(),
                 self._prepayment.text,
+                self._prepayment.notice,
                 self._zone,
                 self.defects,
             )
@@ -372,6 +280,75 @@ class AmiMeter:
     def test_result(self) -> MeterTestResult | None:
         """The latest on-demand test's result."""
         return self._prepayment.test_result
+
+    # --- What the utility configures (docs/meter-profile.md, tables 2062 to 2066) ------------------------------------
+
+    def limit_steps(self) -> LimitSteps:
+        """Rated capacity and steps of the demand limit."""
+        return self._steps
+
+    def set_limit_steps(self, steps: LimitSteps) -> None:
+        """Configure them; a limit in force stays what it is. NotSupported without a switch."""
+        self._configures("set the limit steps", switch=True)
+        self._encoded(steps.encode)
+        if "steps_of_a_fixed_capacity" in self.defects:
+            steps = replace(steps, capacity_w=self.options.capacity_w)
+        for rule in self._rules.stored():
+            if rule.action is LoadControl.LIMIT_STEP and (rule.argument or 0) > len(steps.percents):
+                raise Refused(f"{self.name}: rule {rule.rule_id} is stored with limit step {rule.argument}")
+        self._steps = steps
+        self._configured(meter_settings.LIMIT_STEPS)
+
+    def limit_step(self, step: int) -> None:
+        """Set the demand limit to one of the steps, counted from 1; OutOfRange for one that there is not."""
+        self.limit(self._watts_of(step))
+
+    def rules(self) -> Sequence[Rule]:
+        """Stored commands still to come."""
+        return self._rules.stored()
+
+    def set_rules(self, rules: Sequence[Rule]) -> None:
+        """Store commands in the place of those stored. OutOfRange where they make no sense, Refused where there is no room
+        or a moment is past, NotSupported without a switch."""
+        self._configures("store commands", switch=True)
+        self._encoded(lambda: meter_settings.encode_rules(rules))
+        for rule in rules:
+            if rule.action is LoadControl.LIMIT_STEP and rule.argument is not None:
+                self._watts_of(rule.argument)
+        self._rules.store(rules)
+        self._configured(meter_settings.RULES)
+
+    def message_priorities(self) -> Mapping[MessageCode, int]:
+        """Priorities by message code, before a message's own."""
+        return self._inbox.priorities
+
+    def set_message_priorities(self, priorities: Mapping[MessageCode, int]) -> None:
+        """Configure them, for what is waiting too; OutOfRange for one outside 0 to 9."""
+        self._configures("set the priorities")
+        self._encoded(lambda: meter_settings.encode_priorities(priorities))
+        self._inbox.set_priorities(priorities)
+        self._configured(meter_settings.PRIORITIES)
+
+    def customer(self) -> CustomerSettings:
+        """The customer's language, and whether the meter works out the balance between messages."""
+        return self._prepayment.customer
+
+    def set_customer(self, settings: CustomerSettings) -> None:
+        """Configure them; NotSupported where this meter knows no Spanish, or cannot work out the balance."""
+        self._configures("set the customer's settings")
+        if settings.own_balance and not self.options.works_out_balance:
+            raise NotSupported(f"{self.name}: this meter cannot work out the balance by itself")
+        if settings.language is Language.SPANISH and not self.options.spanish:
+            raise NotSupported(f"{self.name}: this meter knows no Spanish")
+        self._prepayment.set_customer(settings)
+        self._configured(meter_settings.CUSTOMER)
+
+    def local_time(self) -> LocalTime:
+        """The offset of local time in force, and its next change."""
+        now = self.own_clock.now()
+        at = next_change(self._zone, now)
+        then = None if at is None else at.astimezone(self._zone).utcoffset()
+        return LocalTime(self.local_offset(), at, self.local_offset() if then is None else then)
 
     # --- What a face and a person meet -------------------------------------------------------------------------------
 
@@ -389,6 +366,10 @@ class AmiMeter:
         features = Feature.SWITCH if self._service.fitted else Feature(0)
         if self.options.display:
             features |= Feature.DISPLAY
+        if self.options.works_out_balance:
+            features |= Feature.OWN_BALANCE
+        if self.options.spanish:
+            features |= Feature.SPANISH
         return Profile(features, self.options.message_capacity, self.options.schedule_capacity)
 
     def counters(self) -> Counters:
@@ -453,6 +434,7 @@ class AmiMeter:
             self.own_clock.stop(on)
             self._recorder.reschedule()
             self._prepayment.due()
+            self._rules.due()
         elif fault == "switch_welded":
             self._service.welded = on
             self._service.move()
@@ -497,8 +479,54 @@ class AmiMeter:
     def _carry_out(self, message: MeterMessage) -> ReceiptStatus:
         status = self._prepayment.carry_out(message)
         if self._han is not None and status is ReceiptStatus.PROCESSED:
-            self._han.processed(message)
+            # A text is passed on as the meter shows it, which may be its own words in the customer's language.
+            text = self._prepayment.text if message.code is MessageCode.TEXT else message.text
+            self._han.processed(replace(message, text=text))
         return status
+
+    def _configures(self, what: str, switch: bool = False) -> None:
+        self._expect_alive(what)
+        if switch and not self._service.fitted:
+            raise NotSupported(f"{self.name}: {what}: this meter has no service switch")
+
+    def _encoded(self, encode: Callable[[], bytes]) -> None:
+        try:
+            encode()
+        except TableError as no:
+            raise OutOfRange(f"{self.name}: {no}") from no
+
+    def _configured(self, table: int) -> None:
+        self.logbook.write(EventCode.SETTINGS_CHANGED, table)
+        self._tell()
+
+    def _watts_of(self, step: int) -> int:
+        try:
+            return self._steps.watts(step)
+        except TableError as no:
+            raise OutOfRange(f"{self.name}: {no}") from no
+
+    def _obey(self, rule: Rule) -> None:
+        """Carry out a stored command."""
+        if rule.action is LoadControl.CONNECT:
+            self._service.close()
+        elif rule.action is LoadControl.DISCONNECT:
+            self._service.open()
+        elif rule.action is LoadControl.END_LIMIT:
+            self._service.set_limit(None)
+        elif rule.argument is not None and "stored_limits_do_nothing" not in self.defects:
+            step = rule.action is LoadControl.LIMIT_STEP
+            self._service.set_limit(self._steps.watts(rule.argument) if step else rule.argument)
+
+    def _zero_reached(self) -> None:
+        self._rules.zero()
+        if self._han is not None:
+            self._han.notice(self._prepayment.notice)
+
+    def _cost_goes_by_w(self, reading: MeterReading) -> float:
+        if "cost_of_the_last_interval" not in self.defects:
+            return reading.power_w
+        stored = self.intervals()
+        return stored[-1].energy_wh * 3600 / stored[-1].length.total_seconds() if stored else 0.0
 
     def _accept(self, message: MeterMessage, malformed: bool = False) -> None:
         self._expect_alive("send a message")
@@ -546,7 +574,7 @@ class AmiMeter:
             self._recorder.power(alive)
             if alive:
                 self.logbook.write(EventCode.POWER_UP)
-            for part in (self._service, self._prepayment, self._inbox):
+            for part in (self._service, self._prepayment, self._rules, self._inbox):
                 part.power(alive)
             if self._han is not None:
                 self._han.power(alive)

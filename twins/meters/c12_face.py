@@ -43,7 +43,7 @@ from drivers.wire.c1218 import (
 )
 from drivers.wire.c1219 import ProcedureResult, TableError
 from twins.faces.stream import Send
-from twins.meters.c12_tables import GENERAL, KNOWN, WRITABLE, MeterBehind, Tables
+from twins.meters.c12_tables import GENERAL, KNOWN, SETTINGS, WRITABLE, MeterBehind, Tables
 
 RESPONSE_TIMEOUT_S = 2.0
 """Real seconds after which a packet that was not acknowledged goes out again, three times at most."""
@@ -318,6 +318,8 @@ class C1218Session:
             return self._set_interval(request.data)
         if isinstance(request, WritePart):
             return declined(Result.IAR)
+        if table in SETTINGS:
+            return declined(self._tables.configure(table, request.data))
         return self._call(request.data) if table == c1219.PROC_INITIATE else self._take(request.data)
 
     def _set_interval(self, data: bytes) -> bytes:
@@ -381,6 +383,10 @@ class C1218Session:
         elif action is meter_profile.LoadControl.DISCONNECT:
             meter.disconnect()
             done = meter.service().switch is Switch.OPEN
+        elif action is meter_profile.LoadControl.LIMIT_STEP:
+            assert watts is not None
+            meter.limit_step(watts)
+            done = True
         else:
             meter.limit(watts)
             done = meter.service().limit_w == watts

@@ -5,29 +5,32 @@ What the meter must have for that, and for its C12.18 port, is `MeterBehind`. Fa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from drivers.roles import Meter, MeterMessage
-from drivers.wire import c1219, meter_profile
+from drivers.errors import NotSupported, OutOfRange, Refused
+from drivers.roles import MessageCode, Meter, MeterMessage
+from drivers.wire import c1219, meter_profile, meter_settings
+from drivers.wire.c1218 import Result
 from drivers.wire.c1219 import TableError
 from twins.meters.timekeeping import OwnClock
 
 _STANDARD = frozenset((0, 1, 3, 5, 6, 7, 8, 21, 22, 23, 27, 28, 52))
-_OWN = frozenset(range(14))
+_OWN = frozenset(range(19))
 GENERAL = frozenset((0, 1, 3, 5, 6, 8, 21, 22, 27, 52, meter_profile.PROFILE, meter_profile.CLOCK))
 KNOWN = _STANDARD | {c1219.MANUFACTURER + n for n in _OWN}
-WRITABLE = frozenset((c1219.PROC_INITIATE, meter_profile.INBOX, meter_profile.CONFIG))
-"""Tables that a session may read before a password, tables there are, and tables that can be written."""
+SETTINGS = frozenset(
+    (meter_settings.LIMIT_STEPS, meter_settings.RULES, meter_settings.PRIORITIES, meter_settings.CUSTOMER)
+)
+WRITABLE = SETTINGS | {c1219.PROC_INITIATE, meter_profile.INBOX, meter_profile.CONFIG}
+"""Tables that a session may read before a password, tables there are, tables of settings, and tables that can be written."""
 _GEN_CONFIG = c1219.GenConfig(
     standard_tables=_STANDARD,
     manufacturer_tables=_OWN,
     standard_procedures=frozenset((c1219.SET_DATE_TIME, c1219.DIRECT_LOAD_CONTROL, c1219.MODIFY_CREDIT)),
     manufacturer_procedures=frozenset((meter_profile.SET_CLOCK - c1219.MANUFACTURER,)),
     standard_writable=frozenset((c1219.PROC_INITIATE,)),
-    manufacturer_writable=frozenset(
-        (meter_profile.INBOX - c1219.MANUFACTURER, meter_profile.CONFIG - c1219.MANUFACTURER)
-    ),
+    manufacturer_writable=frozenset(n - c1219.MANUFACTURER for n in WRITABLE if n > c1219.MANUFACTURER),
 ).encode()
 
 
@@ -80,6 +83,26 @@ class MeterBehind(Meter, Protocol):
 
     def config(self) -> meter_profile.Config: ...
 
+    def limit_steps(self) -> meter_settings.LimitSteps: ...
+
+    def set_limit_steps(self, steps: meter_settings.LimitSteps) -> None: ...
+
+    def limit_step(self, step: int) -> None: ...
+
+    def rules(self) -> Sequence[meter_settings.Rule]: ...
+
+    def set_rules(self, rules: Sequence[meter_settings.Rule]) -> None: ...
+
+    def message_priorities(self) -> Mapping[MessageCode, int]: ...
+
+    def set_message_priorities(self, priorities: Mapping[MessageCode, int]) -> None: ...
+
+    def customer(self) -> meter_settings.CustomerSettings: ...
+
+    def set_customer(self, settings: meter_settings.CustomerSettings) -> None: ...
+
+    def local_time(self) -> meter_settings.LocalTime: ...
+
     def numbered_intervals(self) -> Sequence[meter_profile.NumberedInterval]: ...
 
     def send_malformed(self, head: MeterMessage) -> None:
@@ -129,6 +152,11 @@ class Tables:
             meter_profile.TEST_RESULT: lambda: meter_profile.encode_test_result(meter.test_result()),
             meter_profile.CLOCK: lambda: meter_profile.encode_clock(meter.clock()),
             meter_profile.CONFIG: lambda: meter.config().encode(),
+            meter_settings.LIMIT_STEPS: lambda: meter.limit_steps().encode(),
+            meter_settings.RULES: lambda: meter_settings.encode_rules(meter.rules()),
+            meter_settings.PRIORITIES: lambda: meter_settings.encode_priorities(meter.message_priorities()),
+            meter_settings.CUSTOMER: lambda: meter.customer().encode(),
+            meter_settings.LOCAL_TIME: lambda: meter.local_time().encode(),
         }
         for number, table in fixed.items():
             self._tables[number] = lambda table=table: table  # type: ignore[misc]
@@ -163,6 +191,24 @@ class Tables:
                 return None
         whole = self.read(table)
         return None if whole is None or offset + count > len(whole) else whole[offset : offset + count]
+
+    def configure(self, table: int, data: bytes) -> Result:
+        """Take what is written to a table of settings."""
+        meter = self._meter
+        try:
+            if table == meter_settings.LIMIT_STEPS:
+                meter.set_limit_steps(meter_settings.LimitSteps.decode(data))
+            elif table == meter_settings.RULES:
+                meter.set_rules(meter_settings.decode_rules(data))
+            elif table == meter_settings.PRIORITIES:
+                meter.set_message_priorities(meter_settings.decode_priorities(data))
+            else:
+                meter.set_customer(meter_settings.CustomerSettings.decode(data))
+        except NotSupported:
+            return Result.ONP
+        except (TableError, OutOfRange, Refused):
+            return Result.IAR
+        return Result.OK
 
     def _status(self) -> bytes:
         stopped = self._meter.own_clock.stopped

@@ -24,6 +24,11 @@ def price(millicents_per_kwh: int) -> str:
     return f"${millicents_per_kwh / 100_000:.4f}/kWh"
 
 
+def cost(watts: float, millicents_per_kwh: int) -> str:
+    """`$0.1290/h`: what a power costs; nothing while energy is fed back."""
+    return f"${max(0.0, watts) / 1000 * millicents_per_kwh / 100_000:.4f}/h"
+
+
 def service(switch: Switch, limit_w: int | None) -> str:
     """`ON`, `OFF`, `TRIPPED`, `LIMIT 3.0 kW`."""
     if switch is Switch.OPEN:
@@ -37,14 +42,16 @@ def lines(
     account: Account,
     shown_cents: int,
     reading: MeterReading,
+    watts: float,
     switch: Switch,
     limit_w: int | None,
     now: datetime,
     text: str,
+    notice: str,
     zone: tzinfo,
     defects: frozenset[str],
 ) -> Iterator[DisplayItem]:
-    """The display's lines in their order; those of the account only once there is one."""
+    """The display's lines in their order; those of the account only once there is one. `watts` is what the cost goes by."""
 
     def local(when: datetime) -> str:
         return when.astimezone(zone).strftime("%Y-%m-%d %H:%M")
@@ -57,9 +64,12 @@ def lines(
         if "display_without_update_time" not in defects:
             yield DisplayItem(DisplayCode.UPDATED, local(account.updated_at))
         yield DisplayItem(DisplayCode.PRICE, price(account.price_millicents_per_kwh))
+        yield DisplayItem(DisplayCode.COST, cost(watts, account.price_millicents_per_kwh))
     yield DisplayItem(DisplayCode.ENERGY, f"{reading.delivered_wh / 1000 % 1_000_000:08.1f} kWh")
     yield DisplayItem(DisplayCode.DEMAND, f"{reading.power_w / 1000:.3f} kW")
     yield DisplayItem(DisplayCode.SERVICE, service(switch, limit_w))
     yield DisplayItem(DisplayCode.CLOCK, local(now))
+    if notice:
+        yield DisplayItem(DisplayCode.NOTICE, notice)
     if text:
         yield DisplayItem(DisplayCode.MESSAGE, text)

@@ -21,6 +21,8 @@ _LATE_S = 300.0
 _MOST_TEXTS = 10
 """Texts kept for a device that is out of reach."""
 _MOST_CONFIRMED = 100
+_NOTICE = 1 << 31
+"""Set in the ids of what the meter says by itself."""
 
 
 class Metered(Protocol):
@@ -160,6 +162,11 @@ class HanPort:
                 message.message_id, message.text, self._meter.clock(), self._settings.text_shown, True
             )
             self._publish(self._text)
+
+    def notice(self, text: str) -> None:
+        """The prepaid balance has reached zero: tell it under an id of its own, confirmation required."""
+        number = _NOTICE | self._meter.account().last_message_id & ~_NOTICE
+        self._publish(han.DisplayMessage(number, text, self._meter.clock(), self._settings.text_shown, True))
 
     def recorded(self) -> None:
         """The meter has recorded an interval."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from drivers.roles import EventCode, MessageCode, MeterMessage, Receipt, ReceiptStatus
@@ -59,7 +59,7 @@ class Inbox:
         self._log = log
         self._meter_id = meter_id
         self._processing_s = processing_s
-        self._priorities = priorities
+        self._priorities = dict(priorities)
         self._room = room
         self._carry_out = carry_out
         self._changed = changed
@@ -83,6 +83,17 @@ class Inbox:
     def waiting(self) -> int:
         """Messages accepted and not yet processed."""
         return len(self._waiting) + (self._current is not None)
+
+    @property
+    def priorities(self) -> dict[MessageCode, int]:
+        """Priorities by message code, before a message's own."""
+        return dict(self._priorities)
+
+    def set_priorities(self, priorities: Mapping[MessageCode, int]) -> None:
+        """Go by these from now on, for what is waiting too."""
+        self._priorities = dict(priorities)
+        self._waiting = [replace(entry, priority=self._rank(entry.message)) for entry in self._waiting]
+        heapq.heapify(self._waiting)
 
     def accept(self, message: MeterMessage, malformed: bool = False) -> None:
         """Log a message and put it in the queue; of a `malformed` one no more than its head is known."""
@@ -118,9 +129,15 @@ class Inbox:
 
     def _enqueue(self, message: MeterMessage, arrived: datetime, malformed: bool) -> None:
         self._order += 1
-        priority = self._priorities.get(message.code, message.priority)
-        heapq.heappush(self._waiting, _Entry(priority, self._order, message, arrived, malformed))
+        heapq.heappush(self._waiting, _Entry(self._rank(message), self._order, message, arrived, malformed))
         self._work()
+
+    def _rank(self, message: MeterMessage) -> int:
+        if "first_come_first_served" in self._defects:
+            return 0
+        if "ignores_configured_priorities" in self._defects:
+            return message.priority
+        return self._priorities.get(message.code, message.priority)
 
     def _work(self) -> None:
         if self._current is None and self._waiting and self._alive:

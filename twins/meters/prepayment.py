@@ -24,11 +24,16 @@ from drivers.roles import (
     Switch,
 )
 from drivers.wire.meter_profile import LONGEST_TEXT
+from drivers.wire.meter_settings import CustomerSettings, Language, TextNumber
 from twins.clock import Clock, Timer
+from twins.meters import texts
 from twins.meters.logbook import Logbook
+from twins.meters.own_balance import OwnBalance
 from twins.meters.recorder import Recorder
 from twins.meters.service import Service
 from twins.meters.timekeeping import OwnClock
+
+_DROP_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,10 @@ class Prepayment:
         recorder: Recorder,
         *,
         room: int,
+        customer: CustomerSettings,
+        own_balance: OwnBalance,
         test: Callable[[int], MeterTestResult],
+        zero: Callable[[], None],
         changed: Callable[[], None],
         defects: frozenset[str],
     ) -> None:
@@ -61,13 +69,18 @@ class Prepayment:
         self._log = log
         self._service = service
         self._recorder = recorder
-        self._room = room
+        self._room = 1 if "stores_one_event" in defects else room
+        self.customer = customer
+        self._own_balance = own_balance
         self._test = test
+        self._zero = zero
         self._changed = changed
         self._defects = defects
         self.account = Account(Billing.REGULAR, 0, 0, 0, timedelta(0), None, AtZero.REGULAR_BILLING, 0, None)
         self.shown_cents = 0
-        self.text = ""
+        self._text = ""
+        self._text_number: TextNumber | None = None
+        self._at_zero = False
         self.test_result: MeterTestResult | None = None
         self.account_updates = 0
         self.schedule_changes = 0
@@ -75,6 +88,7 @@ class Prepayment:
         self.running: ScheduledEvent | None = None
         self._before: _Before | None = None
         self._next_billing: tuple[Billing, MessageCode | None] | None = None
+        self._intervals_to_wait = 0
         self._timer: Timer | None = None
         self._alive = False
 
@@ -82,6 +96,27 @@ class Prepayment:
     def billing(self) -> Billing:
         """The billing in force."""
         return self.account.billing
+
+    @property
+    def text(self) -> str:
+        """The utility's text: as it was sent, or the meter's own words for its number, in the customer's language."""
+        text = self._text if self._text_number is None else texts.say(self._text_number, self._language)
+        return text.encode("ascii", "replace").decode() if "shows_no_accents" in self._defects else text
+
+    @property
+    def notice(self) -> str:
+        """That the balance has reached zero, in the customer's language; empty as long as it has not."""
+        return texts.say(TextNumber.ZERO_BALANCE, self._language) if self._at_zero else ""
+
+    @property
+    def _language(self) -> Language:
+        return Language.ENGLISH if "spanish_in_english" in self._defects else self.customer.language
+
+    def set_customer(self, settings: CustomerSettings) -> None:
+        """The customer's language, and whether the meter works out the balance from now on."""
+        if settings.own_balance and not self.customer.own_balance:
+            self._own_balance.begin(self.account)
+        self.customer = settings
 
     def carry_out(self, message: MeterMessage) -> ReceiptStatus:
         """Do what a message says; anything but PROCESSED leaves everything as it was."""
@@ -109,7 +144,8 @@ class Prepayment:
         if code is MessageCode.TEXT:
             if message.text is None or len(message.text.encode(errors="replace")) > LONGEST_TEXT:
                 return ReceiptStatus.MALFORMED
-            self.text = message.text
+            self._text = message.text
+            self._text_number = next((number for number in TextNumber if number == message.event_id), None)
             return ReceiptStatus.PROCESSED
         self.test_result = self._test(message.message_id)
         return ReceiptStatus.PROCESSED
@@ -126,12 +162,33 @@ class Prepayment:
         return False
 
     def interval_ended(self) -> None:
-        """A recording interval has ended: the moment for billing to convert."""
+        """A recording interval has ended: the moment for the balance to be worked out, and for billing to convert."""
+        account = self.account
+        works = self.customer.own_balance and "local_balance_stands" not in self._defects
+        if works and account.updated_at is not None and self.billing is Billing.PREPAID:
+            now = self._own_balance.now(self._own.now())
+            self._set_account(
+                balance_cents=now.balance_cents,
+                credit_wh=now.credit_wh,
+                time_left=now.time_left,
+                zero_at=now.zero_at,
+                updated_at=now.updated_at,
+            )
+            self.shown_cents = now.balance_cents
+            self._look_for_zero()
         if self._next_billing is not None:
+            if self._intervals_to_wait:
+                self._intervals_to_wait -= 1
+                return
             (billing, code), self._next_billing = self._next_billing, None
             if billing is not self.billing:
                 self._set_account(billing=billing)
+                self._own_balance.begin(self.account)
                 self._log.write(EventCode.BILLING_CHANGED, billing.value, code)
+                if "drops_service_on_conversion" in self._defects and self._service.position is Switch.CLOSED:
+                    self._service.open(code)
+                    self._clock.call_later(_DROP_S, self._service.close, code)
+                self._look_for_zero()
 
     def power(self, alive: bool) -> None:
         """The meter has come up, or lost its supply: what fell due meanwhile is done when it is back."""
@@ -185,6 +242,8 @@ class Prepayment:
         assert message.balance_cents is not None
         self.shown_cents = old.balance_cents if "display_keeps_old_balance" in self._defects else message.balance_cents
         price = message.price_millicents_per_kwh
+        if "price_stands" in self._defects and old.price_millicents_per_kwh:
+            price = None
         self._set_account(
             balance_cents=message.balance_cents,
             credit_wh=old.credit_wh if message.credit_wh is None else message.credit_wh,
@@ -195,14 +254,28 @@ class Prepayment:
             last_message_id=message.message_id,
             updated_at=self._own.now(),
         )
+        self._own_balance.begin(self.account)
+        self._look_for_zero()
 
     def _set_account(self, **fields: Any) -> None:
         self.account = replace(self.account, **fields)
         self.account_updates += 1
 
+    def _look_for_zero(self) -> None:
+        """See whether a prepaid balance has just reached zero."""
+        account = self.account
+        was, self._at_zero = (
+            self._at_zero,
+            (account.billing is Billing.PREPAID and account.updated_at is not None and account.balance_cents <= 0),
+        )
+        if self._at_zero and not was:
+            self._log.write(EventCode.ZERO_REACHED)
+            self._zero()
+
     def _convert(self, billing: Billing, code: MessageCode | None) -> None:
         self._next_billing = (billing, code)
-        if self._recorder.at_boundary():
+        self._intervals_to_wait = 1 if "converts_an_interval_late" in self._defects else 0
+        if self._recorder.at_boundary() or "converts_inside_interval" in self._defects:
             self.interval_ended()
 
     def _operate(self, message: MeterMessage) -> ReceiptStatus:
@@ -210,6 +283,8 @@ class Prepayment:
             return ReceiptStatus.MALFORMED
         if not self._service.fitted:
             return ReceiptStatus.REFUSED
+        if "receipts_without_switching" in self._defects:
+            return ReceiptStatus.PROCESSED
         if message.code is MessageCode.CONNECT:
             self._service.close(message.code)
         elif message.code is MessageCode.DISCONNECT:
@@ -223,9 +298,22 @@ class Prepayment:
         if start is None or end is None or number is None or end <= start:
             return ReceiptStatus.MALFORMED
         held = self.schedule()
-        if any(e.event_id == number or (start < e.ends_at and e.starts_at < end) for e in held):
+        slack = timedelta(0)
+        if "overlooks_an_overlap_of_a_second" in self._defects:
+            slack = timedelta(seconds=1)
+        elif "refuses_back_to_back_events" in self._defects:
+            slack = timedelta(microseconds=-1)
+        overlapped = [
+            e for e in held if e.event_id == number or (start + slack < e.ends_at and e.starts_at + slack < end)
+        ]
+        if overlapped and "no_overlap_alert" in self._defects:
+            return ReceiptStatus.REFUSED
+        if overlapped:
             self._log.write(EventCode.SCHEDULE_OVERLAP, number, message.code)
-            return ReceiptStatus.OVERLAP
+            if "keeps_second_of_overlapping" not in self._defects:
+                return ReceiptStatus.OVERLAP
+            self.stored = [e for e in self.stored if e not in overlapped]
+            held = self.schedule()
         if end <= self._own.now() or len(held) >= self._room:
             return ReceiptStatus.REFUSED
         if "loses_events" in self._defects:
@@ -236,7 +324,7 @@ class Prepayment:
         self._log.write(EventCode.SCHEDULE_STORED, number, message.code)
         self.schedule_changes += 1
         self.due()
-        return ReceiptStatus.PROCESSED
+        return ReceiptStatus.OVERLAP if overlapped else ReceiptStatus.PROCESSED
 
     def _cancel(self, message: MeterMessage) -> ReceiptStatus:
         if message.event_id is None:
@@ -266,6 +354,7 @@ class Prepayment:
         self.running = event
         self._log.write(EventCode.SCHEDULE_STARTED, event.event_id, MessageCode.SCHEDULE)
         self._set_account(credit_wh=event.credit_wh, at_zero=event.at_zero, updated_at=self._own.now())
+        self._own_balance.begin(self.account)
         self._convert(Billing.PREPAID, MessageCode.SCHEDULE)
         service.set_limit(None, MessageCode.SCHEDULE)
         if "sleeps_through_events" not in self._defects:

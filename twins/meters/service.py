@@ -61,6 +61,7 @@ class Service:
         reclose_s: float,
         limit_w: int | None,
         changed: Callable[[], None],
+        defects: frozenset[str] = frozenset(),
     ) -> None:
         self._clock = clock
         self._contact = contact
@@ -68,7 +69,13 @@ class Service:
         self._power_w = power_w
         self._window_s = window_s
         self._reclose_s = reclose_s
+        if "recloses_after_117_seconds" in defects:
+            self._reclose_s = 117.0
+        elif "recloses_after_123_seconds" in defects:
+            self._reclose_s = 123.0
         self._changed = changed
+        self._defects = defects
+        self._only_limit: int | None = None
         self.position = Switch.NONE if contact is None else Switch.CLOSED if contact.closed else Switch.OPEN
         self.limit_w = limit_w
         self.welded = self.stuck_open = False
@@ -104,6 +111,8 @@ class Service:
         """Set the demand limit, or end it: a switch that it had tripped then closes."""
         if watts is None and self.limit_w is None:
             return
+        if "one_limit_step" in self._defects and watts is not None:
+            self._only_limit = watts = self._only_limit or watts
         self.limit_w = watts
         self._armed = watts is not None
         self.trips = 0
@@ -115,8 +124,13 @@ class Service:
 
     def press_reclose(self) -> None:
         """The customer's button: closes a switch that the limit tripped, and nothing else."""
-        if self.position is Switch.TRIPPED:
-            self._go(Switch.CLOSED, EventCode.MANUAL_RECLOSE, None)
+        if self.position is not Switch.TRIPPED or "button_does_nothing" in self._defects:
+            return
+        if "button_lifts_the_limit" in self._defects:
+            self.limit_w = None
+        if "button_rearms" in self._defects:
+            self._armed = True
+        self._go(Switch.CLOSED, EventCode.MANUAL_RECLOSE, None)
 
     def power(self, alive: bool) -> None:
         """The meter has come up, or lost its supply and with it the means to move the switch."""
@@ -129,7 +143,12 @@ class Service:
 
     def sense(self) -> None:
         """Take note of the power, which may have changed, and of when it will exceed the limit."""
-        if self.limit_w is None or self.position is not Switch.CLOSED or not self._alive:
+        if (
+            "limit_never_trips" in self._defects
+            or self.limit_w is None
+            or self.position is not Switch.CLOSED
+            or not self._alive
+        ):
             return
         watts = round(self._power_w(), 3)  # the metrology resolves a milliwatt
         now = self._seconds()
@@ -171,6 +190,10 @@ class Service:
         again = self._armed
         self._armed = False
         self.trips += 1
+        if "recloses_twice" in self._defects:
+            again = self.trips <= 2
+        elif "never_recloses" in self._defects:
+            again = False
         self._go(Switch.TRIPPED, EventCode.LIMIT_TRIPPED, None)
         if again:
             self._reclose_at = self._clock.now() + timedelta(seconds=self._reclose_s)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 from twins.clock import Clock
 
@@ -52,3 +53,21 @@ class OwnClock:
     def _read(self, bench: datetime) -> datetime:
         passed = bench - self._bench
         return self._own + (passed * (1 + self._drift) if self._drift else passed)
+
+
+def next_change(zone: ZoneInfo, now: datetime) -> datetime | None:
+    """When the zone's offset from UTC changes next, to the second; None where it does not within a year."""
+
+    def offset(when: datetime) -> timedelta | None:
+        return when.astimezone(zone).utcoffset()
+
+    before = offset(now)
+    week = timedelta(days=7)
+    late = next((now + n * week for n in range(1, 54) if offset(now + n * week) != before), None)
+    if late is None:
+        return None
+    early = late - week
+    while late - early > timedelta(seconds=1):
+        middle = early + (late - early) / 2
+        early, late = (middle, late) if offset(middle) == before else (early, middle)
+    return late.astimezone(UTC).replace(microsecond=0)

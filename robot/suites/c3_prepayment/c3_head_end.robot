@@ -1,6 +1,9 @@
 *** Settings ***
 Documentation       C3: what is asked of the head-end and of the meter data management system.
-Library             ../../keywords/prepayment_requirements.py
+Library             ../../keywords/prepayment_meter.py
+Library             ../../keywords/prepayment_head_end.py
+Library             ../../keywords/prepayment_meter_data.py
+Library             ../../keywords/prepayment_customer_service.py
 Library             ../../keywords/prepayment_display.py
 Library             ../../keywords/prepayment_head_end_control.py
 Test Setup          The Site Is Provisioned

@@ -2,7 +2,10 @@
 Documentation       C3, scenario 2: a customer prepays for a set time frame at their own facility (programme A).
 ...                 Step by step, in the catalogue's ids.
 Library             ../../keywords/prepayment_events.py    C3-S2
-Library             ../../keywords/prepayment_requirements.py
+Library             ../../keywords/prepayment_meter.py
+Library             ../../keywords/prepayment_head_end.py
+Library             ../../keywords/prepayment_meter_data.py
+Library             ../../keywords/prepayment_customer_service.py
 Library             ../../keywords/prepayment_display.py
 Test Setup          A Site Without Events
 Test Teardown       No Events Are Left

@@ -2,7 +2,10 @@
 Documentation       C3: the requirements that scenarios 2 and 3 carry, one test each.
 Library             ../../keywords/prepayment_events.py    C3-S2
 Library             ../../keywords/prepayment_event_rules.py
-Library             ../../keywords/prepayment_requirements.py
+Library             ../../keywords/prepayment_meter.py
+Library             ../../keywords/prepayment_head_end.py
+Library             ../../keywords/prepayment_meter_data.py
+Library             ../../keywords/prepayment_customer_service.py
 Test Setup          A Site Without Events
 Test Teardown       No Events Are Left
 

@@ -3,7 +3,10 @@ Documentation       C3, scenario 3: a customer prepays for an event at a facilit
 ...                 the catalogue's ids; then its three outcomes when the event's credit is used up.
 Library             ../../keywords/prepayment_events.py    C3-S3
 Library             ../../keywords/prepayment_event_rules.py
-Library             ../../keywords/prepayment_requirements.py
+Library             ../../keywords/prepayment_meter.py
+Library             ../../keywords/prepayment_head_end.py
+Library             ../../keywords/prepayment_meter_data.py
+Library             ../../keywords/prepayment_customer_service.py
 Test Setup          A Site Without Events
 Test Teardown       No Events Are Left
 

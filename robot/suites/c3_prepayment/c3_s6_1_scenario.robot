@@ -1,7 +1,10 @@
 *** Settings ***
 Documentation       C3, scenario 6: the customer has prepaid but has no power (programme A). In its three endings: restored by
 ...                 re-activation, still no power, failed test. Step by step, in the catalogue's ids.
-Library             ../../keywords/prepayment_requirements.py
+Library             ../../keywords/prepayment_meter.py
+Library             ../../keywords/prepayment_head_end.py
+Library             ../../keywords/prepayment_meter_data.py
+Library             ../../keywords/prepayment_customer_service.py
 Library             ../../keywords/prepayment_trouble.py
 Test Setup          The Site Is Provisioned
 Test Teardown       The Faults Are Mended

@@ -1,6 +1,9 @@
 *** Settings ***
 Documentation       C3: the requirements that scenario 6 carries, and those of monthly billing, one test each.
-Library             ../../keywords/prepayment_requirements.py
+Library             ../../keywords/prepayment_meter.py
+Library             ../../keywords/prepayment_head_end.py
+Library             ../../keywords/prepayment_meter_data.py
+Library             ../../keywords/prepayment_customer_service.py
 Library             ../../keywords/prepayment_trouble.py
 Test Setup          The Site Is Provisioned
 
