@@ -30,6 +30,7 @@ from twins.utility.adcs_records import (
     Transaction,
 )
 from twins.utility.adcs_tables import MessageIdRow, MessageRow, MeterRow, RequestRow, TransactionRow
+from twins.utility.adcs_watch import IntervalWatch
 from twins.utility.config import AdcsConfig
 from twins.utility.errors import NotAccepted, Reason
 from twins.utility.mdms import BalanceStatement, Mdms
@@ -112,6 +113,7 @@ class Adcs:
         self.network = network
         self._mdms = mdms
         self._defects = defects
+        self._watch = IntervalWatch(config, defects)
         self._lines: dict[str, _Line] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._timers: list[Timer] = []
@@ -200,7 +202,8 @@ class Adcs:
                     submitted_at=now,
                 )
             )
-        if not ("ignores_test_requests" in self._defects and request.code is MessageCode.TEST):
+        ignored = "ignores_test_requests" in self._defects and request.code is MessageCode.TEST
+        if not ignored and not self._watch.withholds(request.meter_id, request.code):
             line.pending[message_id] = _Pending(message, not_before=self._earliest(line, message, now))
             line.wake.set()
         return message_id
@@ -212,6 +215,23 @@ class Adcs:
         line.asked.append(done)
         line.wake.set()
         return done
+
+    def collect_every_interval(self, meter_id: str) -> None:
+        """From now on, collect a meter a little after the end of each of its recording intervals (C3-FR-07)."""
+        line = self._line(meter_id)
+        self._watch.watch(meter_id)
+        due = self._watch.next(meter_id, self._clock.now())
+        if due is not None and due < line.collect_at:
+            line.collect_at = due
+            line.wake.set()
+
+    def collect_as_usual(self, meter_id: str) -> None:
+        """Collect a meter by the usual period again."""
+        self._watch.unwatch(meter_id)
+
+    def interval(self, meter_id: str) -> timedelta:
+        """A meter's recording interval, as the ADCS has seen it."""
+        return self._watch.length(meter_id)
 
     def requests(self) -> tuple[LoggedRequest, ...]:
         """The log of requests, oldest first."""
@@ -332,6 +352,7 @@ class Adcs:
         line.asked = [event for event in line.asked if event not in asked]
         while line.collect_at <= began:
             line.collect_at += self._collection_period
+        line.collect_at = min(self._watch.next(line.meter_id, self._clock.now()) or line.collect_at, line.collect_at)
         self._keep(line, collected_at=began)
         for event in asked:
             event.set()
@@ -379,6 +400,7 @@ class Adcs:
             self._log(line, Direction.FROM_METER, "intervals", None, span)
             if "passes_receipts_only" not in self._defects:
                 self._mdms.store_intervals(line.meter_id, found)
+            self._watch.learn(line.meter_id, found)
             line.intervals_since = last
             self._keep(line, intervals_since=last)
         return found is not None

@@ -6,14 +6,14 @@ twice.
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from pydantic import TypeAdapter
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from drivers.roles import AtZero, Billing, MessageCode
-from twins.utility.adcs_records import Request
+from twins.utility.adcs_records import Request, State
 from twins.utility.css.context import Context, Part
 from twins.utility.css.customers import Customers
 from twins.utility.css.estimates import Estimates
@@ -21,6 +21,7 @@ from twins.utility.css.records import Command, Entry, Statement
 from twins.utility.css.tables import AccountRow, LedgerRow, OutboxRow, StatementRow
 
 _REQUEST: TypeAdapter[Request] = TypeAdapter(Request)
+_HOUR = timedelta(hours=1)
 
 
 class Commands(Part):
@@ -58,9 +59,13 @@ class Commands(Part):
         message_id = self._adcs.new_message_id()
         statement = self._estimates.state(account, self._estimates.balance_cents(account_number), message_id)
         with Session(self._engine) as session, session.begin():
-            self.command(session, account, message_id, MessageCode.BALANCE, statement)
+            self.balance(session, account, message_id, statement)
         self.wake()
         return message_id
+
+    def balance(self, session: Session, account: AccountRow, message_id: int, statement: Statement) -> None:
+        """As `command`, of a balance alone."""
+        self.command(session, account, message_id, MessageCode.BALANCE, statement)
 
     def command(
         self,
@@ -131,21 +136,39 @@ class Commands(Part):
                     session.get_one(OutboxRow, command.id).submitted_at = self._clock.now()
 
     async def refresh_daily(self) -> None:
-        """Tell meters of prepaid accounts their balance, a period after they were last told (D12)."""
-        period = timedelta(seconds=self._config.css.refresh_period_s)
-        began = self._clock.now()
+        """Tell meters of prepaid accounts their balance every day at the time configured (C3-FR-09, D12)."""
         while True:
-            now = self._clock.now()
-            due = {a.number: (a.refreshed_at or began) + period for a in self._customers.accounts()}
+            due = self._next_daily(self._clock.now())
+            await self._clock.sleep((due - self._clock.now()).total_seconds())
+            if "balance_every_other_day" in self._defects and due.toordinal() % 2:
+                continue
             for account in self._customers.accounts():
-                if due[account.number] <= now:
-                    if self._runs(account):
-                        self.refresh(account.number)
-                    due[account.number] = now + period
-            pause = min([*due.values(), now + period]) - now
-            await self._clock.sleep(pause.total_seconds())
+                if self.runs(account):
+                    self.refresh(account.number)
 
-    def _runs(self, account: AccountRow) -> bool:
+    def _next_daily(self, now: datetime) -> datetime:
+        day = now.astimezone(self._zone).date()
+        late = _HOUR if "daily_balance_an_hour_late" in self._defects else timedelta(0)
+        while True:
+            at = datetime.combine(day, self._config.css.daily_balance_at, self._zone).astimezone(UTC) + late
+            if at > now:
+                return at
+            day += timedelta(days=1)
+
+    def waits(self, account_number: str) -> bool:
+        """Whether the last balance for an account's meter is still on its way: the meter has not taken it yet."""
+        with Session(self._engine) as session:
+            last = session.scalar(
+                select(OutboxRow)
+                .where(OutboxRow.account_number == account_number, OutboxRow.code == MessageCode.BALANCE)
+                .order_by(OutboxRow.id.desc())
+                .limit(1)
+            )
+        if last is None:
+            return False
+        return last.submitted_at is None or self._adcs.message(last.message_id).state is State.QUEUED
+
+    def runs(self, account: AccountRow) -> bool:
         """Whether an account is prepaid and has ever had a credit."""
         if Billing(account.billing) is not Billing.PREPAID:
             return False

@@ -89,9 +89,16 @@ class Estimates(Part):
         price = self._config.tariff.price_millicents_per_kwh
         return tuple(DayUsage(day, wh, cost_cents(wh, price)) for day, wh in by_day(intervals, self._zone).items())
 
-    def state(self, account: AccountRow, balance_cents: int, message_id: int | None) -> Statement:
-        """Balance in money, energy and time, as of now (D2)."""
+    def state(
+        self, account: AccountRow, balance_cents: int, message_id: int | None, since: datetime | None = None
+    ) -> Statement:
+        """Balance in money, energy and time, as of now (D2).
+
+        The time left is counted from `since`, by default from the end of the last interval charged: what was used after
+        that is not in the balance yet.
+        """
         now = self._clock.now()
+        begin = self._charged_until(account, now) if since is None else since
         tariff = self._config.tariff
         shape = profile(self.history(account.meter_id, now), self._zone) or Profile(self._config.css.class_profile_wh)
         credit = credit_wh(balance_cents, tariff.price_millicents_per_kwh)
@@ -105,8 +112,15 @@ class Estimates(Part):
             profile_wh=shape.wh_by_hour,
             profile_from=shape.history_from,
             profile_to=shape.history_to,
-            zero_at=runs_out(shape, now, credit, self._zone),
+            zero_at=runs_out(shape, begin, credit, self._zone),
         )
+
+    def _charged_until(self, account: AccountRow, now: datetime) -> datetime:
+        if account.prepaid_since is None:
+            return now
+        with Session(self._engine) as session:
+            until = ledger.charged_until(session, account.number)
+        return now if until is None else min(now, max(until, account.prepaid_since))
 
 
 def daily_average_wh(intervals: Sequence[Interval]) -> float:

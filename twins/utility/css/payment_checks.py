@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from drivers.roles import AtZero
-from twins.utility.css.context import Part
+from twins.utility.css.context import Context, Part
+from twins.utility.css.eligibility import Eligibility
 from twins.utility.css.records import Payment
 from twins.utility.css.tables import AccountRow
 from twins.utility.errors import NotAccepted, Reason
@@ -12,6 +12,10 @@ from twins.utility.payments import PaymentMethod
 
 class PaymentChecks(Part):
     """Checks of amount, method and option."""
+
+    def __init__(self, context: Context, eligibility: Eligibility) -> None:
+        super().__init__(context)
+        self._eligibility = eligibility
 
     def check(self, payment: Payment, account: AccountRow) -> None:
         """Refuse, with the reason logged, what cannot be taken."""
@@ -56,16 +60,8 @@ class PaymentChecks(Part):
             )
 
     def _check_option(self, payment: Payment, account: AccountRow) -> None:
-        why = ""
-        if payment.at_zero in (AtZero.DISCONNECT, AtZero.LIMIT) and not account.has_switch:
-            why = "the meter has no switch; choose regular_billing or auto_replenish"
-        elif payment.at_zero is AtZero.AUTO_REPLENISH and account.auto_replenish_cents is None:
-            why = "no amount for automatic payments is agreed on; agree on one or choose another option"
-        if why and payment.at_zero is not None:
-            raise NotAccepted(
-                Reason.OPTION_NOT_POSSIBLE,
-                f"CSS: account {account.number} cannot have {payment.at_zero.name.lower()} at zero: {why}",
-            )
+        if payment.at_zero is not None:
+            self._eligibility.check(account, payment.at_zero)
 
 
 def dollars(cents: int) -> str:
