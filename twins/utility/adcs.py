@@ -39,6 +39,7 @@ from twins.utility.network import AmiNetwork
 T = TypeVar("T")
 
 _SERVICE = (MessageCode.CONNECT, MessageCode.DISCONNECT, MessageCode.LIMIT, MessageCode.RESTORE)
+_BALANCES = (MessageCode.PREPAYMENT, MessageCode.BALANCE)
 _FIELDS = tuple(f.name for f in dataclasses.fields(MeterMessage) if f.default is None)
 _FIRST_ID_FROM = datetime(2000, 1, 1, tzinfo=UTC)
 _MESSAGE: TypeAdapter[MeterMessage] = TypeAdapter(MeterMessage)
@@ -203,6 +204,8 @@ class Adcs:
                 )
             )
         ignored = "ignores_test_requests" in self._defects and request.code is MessageCode.TEST
+        if request.code in _BALANCES:
+            self._supersede(line, message_id, now)
         if not ignored and not self._watch.withholds(request.meter_id, request.code):
             line.pending[message_id] = _Pending(message, not_before=self._earliest(line, message, now))
             line.wake.set()
@@ -460,6 +463,8 @@ class Adcs:
         fields = {name: getattr(request, name) for name in _FIELDS}
         if "drops_energy_credit" in self._defects and request.code is MessageCode.PREPAYMENT:
             fields["credit_wh"] = None
+        if "drops_zero_moment" in self._defects and request.code is MessageCode.BALANCE:
+            fields["zero_at"] = None
         priority = self._config.priorities[request.code] if request.priority is None else request.priority
         return MeterMessage(message_id=message_id, code=request.code, issued_at=now, priority=priority, **fields)
 
@@ -514,6 +519,14 @@ class Adcs:
                 self._update(message_id, state=State.UNCONFIRMED, why="no receipt in time")
         if not any(p.accepted for p in line.pending.values()):
             line.poll_at = None
+
+    def _supersede(self, line: _Line, message_id: int, now: datetime) -> None:
+        """Leave out balances that wait to be sent: what follows them is more urgent or newer, and must be what stays."""
+        for old in list(line.pending.values()):
+            waits = not old.accepted and (old.attempts == 0 or old.not_before > now)
+            if waits and old.message.code is MessageCode.BALANCE:
+                del line.pending[old.message.message_id]
+                self._update(old.message.message_id, state=State.SUPERSEDED, why=f"message {message_id} is newer")
 
     def _back(self, line: _Line, now: datetime) -> None:
         """The meter answers: what waited for that can go, but for what has a moment of its own (D7)."""

@@ -56,6 +56,7 @@ class State(enum.StrEnum):
     UNCONFIRMED = "unconfirmed"  # taken, but no receipt in time; a later collection may still bring it
     DONE = "done"  # there is a receipt, whatever it says
     REFUSED = "refused"  # the meter would not take it
+    SUPERSEDED = "superseded"  # a balance that a newer one overtook before it was sent
 
 
 class Direction(enum.StrEnum):

@@ -6,14 +6,14 @@ twice.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from pydantic import TypeAdapter
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from drivers.roles import AtZero, Billing, MessageCode
-from twins.utility.adcs_records import Request, State
+from twins.utility.adcs_records import Request
 from twins.utility.css.context import Context, Part
 from twins.utility.css.customers import Customers
 from twins.utility.css.estimates import Estimates
@@ -21,7 +21,6 @@ from twins.utility.css.records import Command, Entry, Statement
 from twins.utility.css.tables import AccountRow, LedgerRow, OutboxRow, StatementRow
 
 _REQUEST: TypeAdapter[Request] = TypeAdapter(Request)
-_HOUR = timedelta(hours=1)
 
 
 class Commands(Part):
@@ -93,6 +92,9 @@ class Commands(Part):
             )
         )
         session.get_one(AccountRow, account.number).refreshed_at = statement.at
+        left = statement.time_left
+        if "forecast_stays_at_threshold" in self._defects and code is MessageCode.BALANCE:
+            left = timedelta(hours=48)
         request = Request(
             source="css",
             meter_id=account.meter_id,
@@ -101,7 +103,7 @@ class Commands(Part):
             balance_cents=statement.balance_cents,
             credit_wh=statement.credit_wh,
             price_millicents_per_kwh=statement.price_millicents_per_kwh,
-            time_left=statement.time_left,
+            time_left=left,
             zero_at=statement.zero_at,
             at_zero=at_zero,
         )
@@ -134,39 +136,6 @@ class Commands(Part):
                 self._adcs.submit(_REQUEST.validate_python(command.body))
                 with Session(self._engine) as session, session.begin():
                     session.get_one(OutboxRow, command.id).submitted_at = self._clock.now()
-
-    async def refresh_daily(self) -> None:
-        """Tell meters of prepaid accounts their balance every day at the time configured (C3-FR-09, D12)."""
-        while True:
-            due = self._next_daily(self._clock.now())
-            await self._clock.sleep((due - self._clock.now()).total_seconds())
-            if "balance_every_other_day" in self._defects and due.toordinal() % 2:
-                continue
-            for account in self._customers.accounts():
-                if self.runs(account):
-                    self.refresh(account.number)
-
-    def _next_daily(self, now: datetime) -> datetime:
-        day = now.astimezone(self._zone).date()
-        late = _HOUR if "daily_balance_an_hour_late" in self._defects else timedelta(0)
-        while True:
-            at = datetime.combine(day, self._config.css.daily_balance_at, self._zone).astimezone(UTC) + late
-            if at > now:
-                return at
-            day += timedelta(days=1)
-
-    def waits(self, account_number: str) -> bool:
-        """Whether the last balance for an account's meter is still on its way: the meter has not taken it yet."""
-        with Session(self._engine) as session:
-            last = session.scalar(
-                select(OutboxRow)
-                .where(OutboxRow.account_number == account_number, OutboxRow.code == MessageCode.BALANCE)
-                .order_by(OutboxRow.id.desc())
-                .limit(1)
-            )
-        if last is None:
-            return False
-        return last.submitted_at is None or self._adcs.message(last.message_id).state is State.QUEUED
 
     def runs(self, account: AccountRow) -> bool:
         """Whether an account is prepaid and has ever had a credit."""

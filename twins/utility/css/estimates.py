@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from drivers.roles import Interval
@@ -15,7 +16,7 @@ from twins.utility.css.context import Context, Part
 from twins.utility.css.customers import Customers
 from twins.utility.css.history import Histories
 from twins.utility.css.records import Estimate, LedgerEntry, Statement
-from twins.utility.css.tables import AccountRow
+from twins.utility.css.tables import AccountRow, PostingRow
 from twins.utility.errors import NotAccepted, Reason
 from twins.utility.tariff import cost_cents, cost_rounded_up_cents, credit_wh
 
@@ -116,11 +117,17 @@ class Estimates(Part):
         )
 
     def _charged_until(self, account: AccountRow, now: datetime) -> datetime:
+        """Until when what was used is in the balance; what a payment found used up had used nothing since."""
         if account.prepaid_since is None:
             return now
         with Session(self._engine) as session:
-            until = ledger.charged_until(session, account.number)
-        return now if until is None else min(now, max(until, account.prepaid_since))
+            charged = ledger.charged_until(session, account.number)
+            began = session.scalar(
+                select(func.max(PostingRow.posted_at)).where(
+                    PostingRow.account_number == account.number, PostingRow.balance_cents <= PostingRow.amount_cents
+                )
+            )
+        return min(now, max(at for at in (account.prepaid_since, charged, began) if at is not None))
 
 
 def daily_average_wh(intervals: Sequence[Interval]) -> float:

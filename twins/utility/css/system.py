@@ -91,7 +91,7 @@ class Css:
         self._tasks = [
             clock.spawn(self.paying.settle(), name="css settle"),
             clock.spawn(self.outbox.send(), name="css outbox"),
-            clock.spawn(self.outbox.refresh_daily(), name="css refresh"),
+            clock.spawn(self.watch.refresh_daily(), name="css refresh"),
             clock.spawn(self.watch.run(), name="css watch"),
         ]
 

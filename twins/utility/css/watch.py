@@ -26,6 +26,7 @@ from twins.utility.css.watch_tables import WatchEventRow, WatchRow
 from twins.utility.mdms import Kind
 
 _MIDNIGHT = datetime(2000, 1, 1, tzinfo=UTC)
+_HOUR = timedelta(hours=1)
 _GRACE = timedelta(seconds=60)
 """How long after an interval should have been collected a balance is sent without it."""
 _TRIES = 2  # at the threshold, and once more at zero (D4)
@@ -94,6 +95,29 @@ class Watch(Part):
             self._timer = None if coming is None else self._clock.call_at(coming, self._wake.set)
             await self._wake.wait()
 
+    async def refresh_daily(self) -> None:
+        """Tell meters of prepaid accounts their balance every day at the time configured (C3-FR-09, D12); those near zero are
+        told it every interval anyway."""
+        while True:
+            due = self._next_daily(self._clock.now())
+            await self._clock.sleep((due - self._clock.now()).total_seconds())
+            if "balance_every_other_day" in self._defects and due.toordinal() % 2:
+                continue
+            with Session(self._engine) as session:
+                near = set(session.scalars(select(WatchRow.account_number).where(WatchRow.stage != Stage.ABOVE)))
+            for account in self._customers.accounts():
+                if account.number not in near and self._commands.runs(account):
+                    self._commands.refresh(account.number)
+
+    def _next_daily(self, now: datetime) -> datetime:
+        day = now.astimezone(self._zone).date()
+        late = _HOUR if "daily_balance_an_hour_late" in self._defects else timedelta(0)
+        while True:
+            at = datetime.combine(day, self._config.css.daily_balance_at, self._zone).astimezone(UTC) + late
+            if at > now:
+                return at
+            day += timedelta(days=1)
+
     def published(self, kind: Kind, meter_id: str) -> None:
         """Look at a balance when its meter's intervals have been charged, and at what became of a command at zero."""
         if kind not in (Kind.INTERVAL, Kind.RECEIPT):
@@ -102,7 +126,7 @@ class Watch(Part):
         if account is None:
             return
         if kind is Kind.INTERVAL:
-            self.look(account.number)
+            self.look(account.number, charged=True)
         else:
             self._receipt(account)
 
@@ -129,8 +153,8 @@ class Watch(Part):
 
     # --- how a balance stands ---
 
-    def look(self, account_number: str) -> None:
-        """Determine how a balance stands now, and do what is due."""
+    def look(self, account_number: str, charged: bool = False) -> None:
+        """Determine how a balance stands now, and do what is due; `charged` where intervals have just come in."""
         account = self._customers.account(account_number)
         if not self._commands.runs(account):
             return
@@ -158,7 +182,7 @@ class Watch(Part):
             self._recovered(account, row, stage, now_held)
         elif stage is Stage.NEAR and was is Stage.ABOVE:
             self._replenish(account, now_held)
-        self._refresh(account, stage, was, now)
+        self._refresh(account, stage, now, at_once=charged or stage is not was)
         self._wake.set()
 
     def _stage(self, held: Statement) -> Stage:
@@ -166,14 +190,14 @@ class Watch(Part):
             return Stage.USED_UP
         return Stage.NEAR if held.time_left <= self._threshold else Stage.ABOVE
 
-    def _refresh(self, account: AccountRow, stage: Stage, was: Stage, now: datetime) -> None:
-        """Send the balance once every recording interval, and at once when it has come to the threshold or to zero."""
+    def _refresh(self, account: AccountRow, stage: Stage, now: datetime, *, at_once: bool) -> None:
+        """Send the balance once every recording interval: as soon as the interval is charged, or without it when that takes
+        too long; and at once when the balance has come to the threshold or to zero."""
         if stage is Stage.ABOVE and "always_refreshes" not in self._defects:
             return
         refreshed_at = self._customers.account(account.number).refreshed_at
         begun = now - (now - _MIDNIGHT) % self._adcs.interval(account.meter_id)
-        fresh = refreshed_at is not None and (refreshed_at == now or (stage is was and refreshed_at >= begun))
-        if not fresh and not self._commands.waits(account.number):
+        if refreshed_at is None or (refreshed_at < now if at_once else refreshed_at < begun):
             self._commands.refresh(account.number)
 
     def _after_interval(self, account: AccountRow, now: datetime) -> datetime:
