@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 from pydantic import TypeAdapter
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from drivers.errors import DeviceError, LinkLost
@@ -160,11 +160,11 @@ class Adcs:
     def new_message_id(self) -> int:
         """Give out a message id that no message has had. The first of a database is the seconds since 2000, so that a meter
         which remembers ids of an older database does not take new messages for old ones."""
-        with Session(self._engine) as session, session.begin():
-            last = session.scalar(select(func.max(MessageIdRow.id)))
+        with self._engine.begin() as connection:
+            last = connection.scalar(select(func.max(MessageIdRow.id)))
             now = self._clock.now()
             given = int((now - _FIRST_ID_FROM).total_seconds()) if last is None else last + 1
-            session.add(MessageIdRow(id=given, given_at=now))
+            connection.execute(insert(MessageIdRow), {"id": given, "given_at": now})
         return given
 
     def submit(self, request: Request) -> int:
@@ -556,19 +556,14 @@ class Adcs:
             return session.get(MessageRow, message_id) is not None
 
     def _update(self, message_id: int, **columns: object) -> None:
-        with Session(self._engine) as session, session.begin():
-            row = session.get_one(MessageRow, message_id)
-            for name, value in columns.items():
-                setattr(row, name, value)
+        with self._engine.begin() as connection:
+            connection.execute(update(MessageRow).where(MessageRow.message_id == message_id).values(columns))
 
     def _keep(self, line: _Line, **columns: object) -> None:
-        with Session(self._engine) as session, session.begin():
-            row = session.get(MeterRow, line.meter_id)
-            if row is None:
-                row = MeterRow(meter_id=line.meter_id)
-                session.add(row)
-            for name, value in columns.items():
-                setattr(row, name, value)
+        with self._engine.begin() as connection:
+            change = update(MeterRow).where(MeterRow.meter_id == line.meter_id).values(columns)
+            if connection.execute(change).rowcount == 0:
+                connection.execute(insert(MeterRow).values(meter_id=line.meter_id, **columns))
 
     def _log_receipt(self, line: _Line, receipt: Receipt) -> None:
         self._write(
@@ -596,18 +591,17 @@ class Adcs:
         defect = "sent_not_logged" if direction is Direction.TO_METER else "received_not_logged"
         if defect in self._defects:
             return
-        with Session(self._engine) as session, session.begin():
-            session.add(
-                TransactionRow(
-                    at=self._clock.now(),
-                    direction=direction,
-                    meter_id=line.meter_id,
-                    kind=kind,
-                    message_id=message_id,
-                    code=None if code is None else int(code),
-                    detail=detail,
-                )
-            )
+        row = {
+            "at": self._clock.now(),
+            "direction": direction,
+            "meter_id": line.meter_id,
+            "kind": kind,
+            "message_id": message_id,
+            "code": None if code is None else int(code),
+            "detail": detail,
+        }
+        with self._engine.begin() as connection:
+            connection.execute(insert(TransactionRow), row)
 
 
 def _statement(message: MeterMessage, receipt: Receipt) -> BalanceStatement:

@@ -6,10 +6,11 @@ twice.
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import timedelta
 
 from pydantic import TypeAdapter
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from drivers.roles import AtZero, Billing, MessageCode
@@ -55,8 +56,12 @@ class Commands(Part):
     def refresh(self, account_number: str) -> int:
         """Send the account's balance to the meter now; returns the message id."""
         account = self._customers.account(account_number)
+        return self.tell(account, self._estimates.state(account, self._estimates.balance_cents(account_number), None))
+
+    def tell(self, account: AccountRow, held: Statement) -> int:
+        """Send a balance as it is held now to the meter; returns the message id."""
         message_id = self._adcs.new_message_id()
-        statement = self._estimates.state(account, self._estimates.balance_cents(account_number), message_id)
+        statement = dataclasses.replace(held, message_id=message_id)
         with Session(self._engine) as session, session.begin():
             self.balance(session, account, message_id, statement)
         self.wake()
@@ -134,8 +139,9 @@ class Commands(Part):
                 ).all()
             for command in waiting:
                 self._adcs.submit(_REQUEST.validate_python(command.body))
-                with Session(self._engine) as session, session.begin():
-                    session.get_one(OutboxRow, command.id).submitted_at = self._clock.now()
+                submitted = update(OutboxRow).where(OutboxRow.id == command.id).values(submitted_at=self._clock.now())
+                with self._engine.begin() as connection:
+                    connection.execute(submitted)
 
     def runs(self, account: AccountRow) -> bool:
         """Whether an account is prepaid and has ever had a credit."""

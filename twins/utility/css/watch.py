@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from drivers.roles import AtZero, ReceiptStatus
+from drivers.roles import AtZero, Billing, ReceiptStatus
 from twins.clock import Timer
 from twins.utility.css.commands import Commands
 from twins.utility.css.context import Context, Part
@@ -156,55 +156,58 @@ class Watch(Part):
     def look(self, account_number: str, charged: bool = False) -> None:
         """Determine how a balance stands now, and do what is due; `charged` where intervals have just come in."""
         account = self._customers.account(account_number)
-        if not self._commands.runs(account):
+        known = self._known(account_number)
+        if Billing(account.billing) is not Billing.PREPAID or (known is None and not self._commands.runs(account)):
             return
         now = self._clock.now()
-        row = self._row(account_number)
+        row = known or self._row(account_number)
         if account.prepaid_until is not None and account.prepaid_until <= now:
             self._converted(account)
             return
-        now_held = self._estimates.state(account, self._estimates.balance_cents(account_number), None)
-        stage, was = self._stage(now_held), Stage(row.stage)
-        look_at = max(now_held.zero_at - self._threshold, now + timedelta(seconds=1))
+        held = self._estimates.state(account, self._estimates.balance_cents(account_number), None)
+        stage, was = self._stage(held), Stage(row.stage)
+        look_at = max(held.zero_at - self._threshold, now + timedelta(seconds=1))
         if stage is not Stage.ABOVE:
-            look_at = self._after_interval(account, now)
+            look_at = self._after_interval(account, now, charged)
         if account.prepaid_until is not None:
             look_at = min(look_at, account.prepaid_until)
-        self._keep(account_number, stage=stage, look_at=look_at)
+        if (stage, look_at) != (was, row.look_at):
+            self._keep(account_number, stage=stage, look_at=look_at)
+            self._wake.set()
         if stage is Stage.ABOVE and was is not Stage.ABOVE:
             self._adcs.collect_as_usual(account.meter_id)
         if stage is not Stage.ABOVE and was is Stage.ABOVE:
-            self._event(account, BalanceEventKind.THRESHOLD, now_held)
+            self._event(account, BalanceEventKind.THRESHOLD, held)
             self._adcs.collect_every_interval(account.meter_id)
         if stage is Stage.USED_UP and was is not Stage.USED_UP:
-            self._used_up(account, now_held)
+            self._used_up(account, held)
         elif stage is not Stage.USED_UP and (row.outcome is not None or was not in (stage, Stage.ABOVE)):
-            self._recovered(account, row, stage, now_held)
+            self._recovered(account, row, stage, held)
         elif stage is Stage.NEAR and was is Stage.ABOVE:
-            self._replenish(account, now_held)
-        self._refresh(account, stage, now, at_once=charged or stage is not was)
-        self._wake.set()
+            self._replenish(account, held)
+        self._refresh(account, held, stage, at_once=charged or stage is not was)
 
     def _stage(self, held: Statement) -> Stage:
         if held.balance_cents <= 0:
             return Stage.USED_UP
         return Stage.NEAR if held.time_left <= self._threshold else Stage.ABOVE
 
-    def _refresh(self, account: AccountRow, stage: Stage, now: datetime, *, at_once: bool) -> None:
+    def _refresh(self, account: AccountRow, held: Statement, stage: Stage, *, at_once: bool) -> None:
         """Send the balance once every recording interval: as soon as the interval is charged, or without it when that takes
         too long; and at once when the balance has come to the threshold or to zero."""
         if stage is Stage.ABOVE and "always_refreshes" not in self._defects:
             return
-        refreshed_at = self._customers.account(account.number).refreshed_at
-        begun = now - (now - _MIDNIGHT) % self._adcs.interval(account.meter_id)
-        if refreshed_at is None or (refreshed_at < now if at_once else refreshed_at < begun):
-            self._commands.refresh(account.number)
+        begun = held.at - (held.at - _MIDNIGHT) % self._adcs.interval(account.meter_id)
+        last = account.refreshed_at
+        if last is None or (last < held.at if at_once else last < begun):
+            self._commands.tell(account, held)
 
-    def _after_interval(self, account: AccountRow, now: datetime) -> datetime:
+    def _after_interval(self, account: AccountRow, now: datetime, charged: bool) -> datetime:
+        """When to look again: should the running interval, or the one just over, not have been charged a little after it."""
         length = self._adcs.interval(account.meter_id)
-        after = timedelta(seconds=self._config.adcs.watch_after_s) + _GRACE
-        due = now - (now - _MIDNIGHT) % length + after
-        return due if due > now else due + length
+        begun = now - (now - _MIDNIGHT) % length
+        due = begun + timedelta(seconds=self._config.adcs.watch_after_s) + _GRACE
+        return due if due > now and not charged else due + length
 
     # --- what follows ---
 
@@ -318,6 +321,10 @@ class Watch(Part):
 
     # --- the database ---
 
+    def _known(self, account_number: str) -> WatchRow | None:
+        with Session(self._engine) as session:
+            return session.get(WatchRow, account_number)
+
     def _row(self, account_number: str) -> WatchRow:
         with Session(self._engine, expire_on_commit=False) as session, session.begin():
             row = session.get(WatchRow, account_number)
@@ -327,10 +334,8 @@ class Watch(Part):
         return row
 
     def _keep(self, account_number: str, **columns: object) -> None:
-        with Session(self._engine) as session, session.begin():
-            row = session.get_one(WatchRow, account_number)
-            for name, value in columns.items():
-                setattr(row, name, value)
+        with self._engine.begin() as connection:
+            connection.execute(update(WatchRow).where(WatchRow.account_number == account_number).values(columns))
 
     def _event(self, account: AccountRow, kind: BalanceEventKind, held: Statement, detail: str = "") -> None:
         with Session(self._engine) as session, session.begin():
