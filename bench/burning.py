@@ -119,6 +119,12 @@ class Burning:
         found: datetime = forecast(cents, price, history, since or at, utility.zone)
         return found
 
+    def charged_until(self, at: datetime) -> datetime:
+        """Until when what was used was in the balance at a moment: the last interval charged by then, or when it was set."""
+        entries = self.case.ask(self.case.css.ledger, self.case.account.number)
+        ends = [datetime.fromisoformat(e.reference) for e in entries if e.kind == "energy" and e.at <= at]
+        return max([self.began, *ends])
+
     def interval_passes(self, count: int = 1) -> None:
         """Let recording intervals end, and all be done that follows from each."""
         for _ in range(count):

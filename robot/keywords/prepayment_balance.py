@@ -101,9 +101,8 @@ class prepayment_balance:  # noqa: N801 - Robot finds a library's class by the f
         event = self._burning.until("threshold", timedelta(hours=24))
         own = None
         if event is not None:
-            ahead = self._case.ahead_by()
-            charged = [i.ends_at - ahead for i in self._case.meter.intervals() if i.ends_at - ahead <= event.at]
-            own = self._burning.zero_at(event.balance_cents, event.at, charged[-1] if charged else None) - event.at
+            since = self._burning.charged_until(event.at)
+            own = self._burning.zero_at(event.balance_cents, event.at, since) - event.at
         self._judge.check(
             id_,
             "the time left when the threshold is taken as reached",

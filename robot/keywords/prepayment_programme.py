@@ -93,9 +93,8 @@ class prepayment_programme:  # noqa: N801 - Robot finds a library's class by the
         case = self._case
         self._burning.interval_passes(3)
         statement = case.statement()
-        ahead = case.ahead_by()
-        charged = max(i.ends_at - ahead for i in case.meter.intervals() if i.ends_at - ahead <= statement.at)
-        own = self._burning.zero_at(statement.balance_cents, statement.at, charged) - statement.at
+        since = self._burning.charged_until(statement.at)
+        own = self._burning.zero_at(statement.balance_cents, statement.at, since) - statement.at
         shown = case.bench.device(self._display_name).balance()
         for who, system, claim in (
             ("the meter", "ADCS", case.meter.account().time_left),

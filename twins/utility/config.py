@@ -51,10 +51,10 @@ class _Section(BaseModel):
 
 
 class TariffConfig(_Section):
-    """What energy costs."""
+    """What energy costs. A tariff has a price; none is made up for one that is named."""
 
     name: str = "D-PREPAY"
-    price_millicents_per_kwh: int = Field(default=21_500, gt=0)
+    price_millicents_per_kwh: int = Field(gt=0)
 
 
 class PaymentsConfig(_Section):
@@ -210,7 +210,7 @@ class UtilityConfig(_Section):
     """The utility."""
 
     time_zone: str = "America/Los_Angeles"
-    tariff: TariffConfig = TariffConfig()
+    tariff: TariffConfig = TariffConfig(price_millicents_per_kwh=21_500)
     payments: PaymentsConfig = PaymentsConfig()
     network: NetworkConfig = NetworkConfig()
     css: CssConfig = CssConfig()

@@ -58,7 +58,7 @@ class Watch(Part):
             if name in self._defects:
                 self._threshold = timedelta(hours=hours)
         self._tries = 20 if "replenishes_over_and_over" in self._defects else _TRIES
-        paying.posted.append(self.look)
+        paying.posted.append(lambda number: self.look(number, paid=True))
         paying.declined.append(self._declined)
 
     def start(self) -> None:
@@ -153,8 +153,9 @@ class Watch(Part):
 
     # --- how a balance stands ---
 
-    def look(self, account_number: str, charged: bool = False) -> None:
-        """Determine how a balance stands now, and do what is due; `charged` where intervals have just come in."""
+    def look(self, account_number: str, *, charged: bool = False, paid: bool = False) -> None:
+        """Determine how a balance stands now, and do what is due; `charged` where intervals have just come in, `paid` where a
+        payment has. Nothing but a payment takes a balance from zero's neighbourhood: a forecast goes up and down."""
         account = self._customers.account(account_number)
         known = self._known(account_number)
         if Billing(account.billing) is not Billing.PREPAID or (known is None and not self._commands.runs(account)):
@@ -166,6 +167,8 @@ class Watch(Part):
             return
         held = self._estimates.state(account, self._estimates.balance_cents(account_number), None)
         stage, was = self._stage(held), Stage(row.stage)
+        if stage is Stage.ABOVE and was is not Stage.ABOVE and not paid:
+            stage = Stage.NEAR
         look_at = max(held.zero_at - self._threshold, now + timedelta(seconds=1))
         if stage is not Stage.ABOVE:
             look_at = self._after_interval(account, now, charged)
