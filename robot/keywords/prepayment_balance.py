@@ -61,6 +61,7 @@ class prepayment_balance:  # noqa: N801 - Robot finds a library's class by the f
         self._burning.draw()
         # an interval first: what the meter has recorded so far is charged, and the balance set stays as it is
         self._burning.interval_passes()
+        self._case.collect()
         self._burning.set_balance(self._burning.cents_for(time.total_seconds() / 3600))
 
     @keyword
@@ -243,6 +244,7 @@ class prepayment_balance:  # noqa: N801 - Robot finds a library's class by the f
         if not self._judge.applicable(id_, "display_device", system="Meter"):
             return
         case, statement = self._case, self._case.statement()
+        case.bench.advance(2.0)
         shown = case.bench.device(self._display_name).balance()
         self._judge.check(
             id_,

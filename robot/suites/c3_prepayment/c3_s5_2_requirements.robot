@@ -13,7 +13,7 @@ The ADCS Retrieves Interval Data Every Recording Interval
     [Tags]    C3-FR-07
     The Customer Has Chosen For Zero    disconnect
     The Recording Interval Is    30 minutes
-    The Customer Has Service Left For    48 hours 30 minutes
+    The Customer Has Service Left For    49 hours
     The Threshold Comes
     ADCS Collects Every Interval    C3-FR-07    4
 
@@ -21,7 +21,7 @@ The ADCS Sends The Balance Every Recording Interval
     [Tags]    C3-FR-08
     The Customer Has Chosen For Zero    disconnect
     The Recording Interval Is    30 minutes
-    The Customer Has Service Left For    48 hours 30 minutes
+    The Customer Has Service Left For    49 hours
     The Threshold Comes
     ADCS Sends The Balance Every Interval    C3-FR-08    4
 
@@ -35,7 +35,7 @@ Usage Is Retrieved In A Continuous Loop
     [Tags]    C3-MSG-14
     The Customer Has Chosen For Zero    disconnect
     The Recording Interval Is    30 minutes
-    The Customer Has Service Left For    48 hours 30 minutes
+    The Customer Has Service Left For    49 hours
     The Threshold Comes
     Usage Is Requested And Answered Every Interval    3
 
