@@ -90,8 +90,13 @@ _add(
     "C3-MSG-12 C3-FR-03",
     "passes the balance to its display device without the time left",
 )
-_add("ami-meter", "refreshes_display_daily", "C3-FR-02", "takes over a refreshed balance once a day at most")
-_add("ami-meter", "stays_prepaid", "C3-FR-27", "receipts a conversion to regular billing and stays prepaid")
+_add(
+    "ami-meter",
+    "refreshes_display_daily",
+    "C3-FR-02 C3-S4.03 C3-S5.03",
+    "takes over a refreshed balance once a day at most",
+)
+_add("ami-meter", "stays_prepaid", "C3-FR-27 C3-S5.08", "receipts a conversion to regular billing and stays prepaid")
 _add("ami-meter", "commands_wait_ten_seconds", "C3-NFR-03", "lets commands wait ten seconds before it processes them")
 _add("ami-meter", "tests_line_side", "C3-S6.05", "tells of its line side where a test asks for the load side")
 _add("ami-meter", "tests_not_logged", "C3-S6.05", "does not log the tests that it is asked for")
@@ -144,7 +149,12 @@ _add("ami-meter", "local_balance_stands", "C3-NR-06", "is told to work out the b
 _add("ami-meter", "local_time_left_stands", "C3-NR-06", "works out the balance and leaves the time left as it was sent")
 
 # --- Display device of the home area network ---------------------------------------------------------------------------
-_add("raven", "shows_old_balance", "C3-S1.13 C3-FR-03 C3-S2.15", "keeps showing the first balance that it was told")
+_add(
+    "raven",
+    "shows_old_balance",
+    "C3-S1.13 C3-FR-03 C3-S2.15 C3-S4.04 C3-S5.06",
+    "keeps showing the first balance that it was told",
+)
 _add("raven", "shows_balance_without_time_left", "C3-S1.13 C3-MSG-12", "shows the balance without the time left")
 _add("raven", "shows_late", "C3-NFR-01", "shows balances and texts five minutes after it got them")
 
@@ -164,7 +174,7 @@ _add("css", "posting_without_option", "C3-MSG-07", "posts the amount without the
 _add("css", "posts_without_funds", "C3-S1.05 C3-S2.06 C3-S3.07", "posts an amount that the payment processor declined")
 _add("css", "never_commands", "C3-S1.06", "posts the payment and never asks for it to be sent to the meter")
 _add("css", "confirms_without_receipt", "C3-S1.11", "confirms before the meter's receipt is there")
-_add("css", "account_page_keeps_old_balance", "C3-S1.12", "shows the balance from before the payment")
+_add("css", "account_page_keeps_old_balance", "C3-S1.12 C3-S4.05", "shows the balance from before the payment")
 _add("css", "usage_without_daily_average", "C3-MSG-11", "shows usage without the daily average")
 _add("css", "refuses_bank_payments", "C3-BR-01", "refuses one of the utility's current payment methods")
 _add("css", "takes_any_amount", "C3-BR-02", "takes a payment below the minimum")
@@ -192,10 +202,24 @@ _add("css", "event_balance_not_sent", "C3-S2.14", "does not tell the meter the c
 _add("css", "does_nothing_at_event_zero", "C3-NR-04", "lets an event go on when its credit is used up")
 _add("css", "disconnects_who_pays_on", "C3-NR-04", "disconnects when an event's credit is used up, whatever was chosen")
 
+_add("css", "threshold_at_47_hours", "C3-S4.01 C3-S5.01", "takes 47 hours of service left for the threshold")
+_add("css", "threshold_at_49_hours", "C3-S4.01 C3-S5.01", "takes 49 hours of service left for the threshold")
+_add("css", "forecast_stays_at_threshold", "C3-NR-03", "warns of 48 hours left, however many there are")
+_add("css", "always_refreshes", "C3-S4.07", "goes on sending the balance every interval after it was replenished")
+_add("css", "never_replenishes", "C3-S4.07 C3-S5.08", "decides on an automatic payment and never makes it")
+_add("css", "replenishes_over_and_over", "C3-NR-04", "tries an automatic payment that is declined twenty times")
+_add("css", "zero_goes_unsaid", "C3-MSG-16", "tells nobody that the balance has reached zero")
+_add("css", "zero_changes_nothing", "C3-S5.08 C3-MSG-17 C3-NR-04", "commands nothing when the balance reaches zero")
+_add("css", "always_disconnects", "C3-NR-04", "disconnects at zero, whatever the customer chose")
+_add("css", "keeps_limiting", "C3-NR-04", "leaves the demand limit after the customer has paid again")
+_add("css", "balance_every_other_day", "C3-FR-09", "sends the daily balance every other day")
+_add("css", "daily_balance_an_hour_late", "C3-FR-09", "sends the daily balance an hour after the time configured")
+_add("css", "posts_pay_stations_hourly", "C3-BR-03", "posts payments of pay stations at the full hour")
+
 # --- ADCS ------------------------------------------------------------------------------------------------------------
 _add("adcs", "requests_not_logged", "C3-S1.07 C3-FR-32", "does not log the requests of other systems")
 _add("adcs", "drops_energy_credit", "C3-MSG-08", "sends the prepayment without its energy credit")
-_add("adcs", "keeps_receipts", "C3-S1.09 C3-S2.11", "does not pass receipts on to the MDMS")
+_add("adcs", "keeps_receipts", "C3-S1.09 C3-S2.11 C3-S5.04", "does not pass receipts on to the MDMS")
 _add("adcs", "passes_receipts_only", "C3-FR-12", "passes receipts to the MDMS, but no logs and intervals")
 _add("adcs", "sent_not_logged", "C3-FR-25", "does not log what it sends to the meter")
 _add("adcs", "received_not_logged", "C3-FR-25", "does not log what it receives from the meter")
@@ -242,8 +266,12 @@ _add("adcs", "one_event_per_location", "C3-FR-16", "keeps one event at a time fo
 _add("adcs", "takes_overlapping_schedules", "C3-FR-17", "takes events that overlap or double another")
 _add("adcs", "refuses_events_back_to_back", "C3-FR-17", "takes events for overlapping that follow each other")
 
+_add("adcs", "collects_every_other_interval", "C3-FR-07 C3-MSG-14", "collects a watched meter every other interval")
+_add("adcs", "balance_every_other_interval", "C3-FR-08 C3-S4.02 C3-S5.02", "sends every other balance near zero")
+_add("adcs", "drops_zero_moment", "C3-MSG-13 C3-MSG-15", "sends balances without the estimated moment of zero")
+
 # --- MDMS ------------------------------------------------------------------------------------------------------------
-_add("mdms", "receipts_not_published", "C3-S1.10 C3-S2.12", "logs receipts and does not make them available")
+_add("mdms", "receipts_not_published", "C3-S1.10 C3-S2.12 C3-S5.05", "logs receipts and does not make them available")
 _add("mdms", "hides_meter_logs", "C3-FR-31", "stores meter logs and does not make them available")
 _add("mdms", "publishes_hourly", "C3-NFR-07", "makes data available at the full hour")
 _add("mdms", "hides_test_results", "C3-S6.07", "stores test results and does not make them available")

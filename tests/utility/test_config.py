@@ -22,6 +22,8 @@ from twins.utility.utility import Utility
         ({"tarif": {}}, "tarif"),
         ({"account": {"at_zero": "explode"}}, "regular_billing"),
         ({"account": {"at_zero": 3}}, "regular_billing"),
+        ({"tariff": {"name": "D-OTHER"}}, "price_millicents_per_kwh"),
+        ({"tariff": None}, "tariff"),
         ({"account": {"at_zero": "auto_replenish"}}, "auto_replenish_cents"),
         ({"account": {"fallback": "auto_replenish"}}, "fallback"),
         ({"account": {"switch": False, "at_zero": "limit"}}, "switch"),

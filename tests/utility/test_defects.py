@@ -16,6 +16,7 @@ from twins.defects import CATALOGUE
 from twins.utility.adcs import Request
 from twins.utility.adcs_alerts import AlertRequest
 from twins.utility.adcs_records import Direction, State
+from twins.utility.css.records import StationPayment
 from twins.utility.errors import NotAccepted
 from twins.utility.mdms import Kind
 from twins.utility.payments import PaymentMethod
@@ -234,7 +235,7 @@ def arrives(code: MessageCode, **fields: Any) -> Probe:
     return probe
 
 
-def told(here: Town, seconds: float, **fields: Any) -> int:
+def alerts_in(here: Town, seconds: float, **fields: Any) -> int:
     """Alerts that the meter got within a time."""
     here.ask(here.utility.adcs.alerts.request, AlertRequest("CSS", METER, "Low", **fields))
     here.after(seconds)
@@ -287,6 +288,108 @@ def retried_in_time(here: Town) -> bool:
     return len(after) == 1 and 44 <= after[0] <= 46
 
 
+def events(here: Town) -> list[tuple[str, timedelta]]:
+    return [(e.kind.value, e.time_left) for e in here.ask(here.utility.css.balance_events, ACCOUNT)]
+
+
+def threshold(here: Town) -> bool:
+    """The meter is out of reach and its service off, so that time alone brings the balance nearer: from 50 hours."""
+    here.ask(here.utility.network.cut, METER)
+    here.pay("P-1", 500)
+    here.after(4 * 3600)
+    return events(here) == [("threshold", timedelta(hours=48))]
+
+
+def nearing(here: Town, cents: int = 500, hours: float = 3) -> Town:
+    """A balance below its threshold on a site that draws 1200 W, some hours on."""
+    here.pay("P-1", cents)
+    here.after(hours * 3600)
+    return here
+
+
+def told(here: Town) -> list[Any]:
+    """Balances sent to the meter."""
+    ids = [c.message_id for c in here.ask(here.utility.css.commands, ACCOUNT) if c.code is MessageCode.BALANCE]
+    return [here.ask(here.utility.adcs.message, i) for i in ids]
+
+
+def forecast_is_told(here: Town) -> bool:
+    here.pay("P-1", 500)
+    here.after(8 * 3600)
+    return bool(told(here)[-1].message.time_left < timedelta(hours=47))
+
+
+def quiet_above(here: Town) -> bool:
+    here.pay("P-1", 50_000)
+    here.after(5 * 3600)
+    return told(here) == []
+
+
+def agreed(here: Town, number: str, cents: int, hours: float) -> Town:
+    css = here.utility.css
+    here.loop.run(css.agree_on_replenishing(ACCOUNT, 3_000, means_of(PaymentMethod.CARD, number)))
+    here.ask(css.choose_at_zero, ACCOUNT, AtZero.AUTO_REPLENISH, AtZero.DISCONNECT)
+    here.pay("P-1", cents)
+    here.after(hours * 3600)
+    return here
+
+
+def tries(here: Town) -> int:
+    agreed(here, DECLINED, 500, 26)
+    return sum(p.request_id is None for p in here.ask(here.utility.css.payments, ACCOUNT))
+
+
+def at_zero(here: Town, option: AtZero = AtZero.LIMIT) -> Town:
+    here.ask(here.utility.css.choose_at_zero, ACCOUNT, option)
+    here.pay("P-1", 500)
+    here.after(24 * 3600)
+    assert "zero" in dict(events(here))
+    return here
+
+
+def codes_sent(here: Town) -> set[MessageCode]:
+    return {c.code for c in here.ask(here.utility.css.commands, ACCOUNT)}
+
+
+def limit_ends(here: Town) -> bool:
+    at_zero(here).pay("P-2", 5_000)
+    here.after(10)
+    return here.meter.service().limit_w is None
+
+
+def told_daily(here: Town) -> bool:
+    """At six in Los Angeles, on two days."""
+    here.pay("P-1", 50_000)
+    here.after(2 * 86_400)
+    return [m.submitted_at.hour for m in told(here)] == [14, 14]
+
+
+def station_is_posted_at_once(here: Town) -> bool:
+    paid = StationPayment("S-1", "R-1", ACCOUNT, 2_000, here.clock.now())
+    here.ask(here.clock.spawn, here.utility.css.pay_at_station(paid))
+    here.after(10)
+    return bool(here.ask(here.utility.css.balance_cents, ACCOUNT) == 2_000)
+
+
+def collected_every_interval(here: Town) -> bool:
+    here.meter.set_interval(timedelta(minutes=30))
+    nearing(here, hours=10)
+    since = here.clock.now() - timedelta(hours=3)
+    reads = [t for t in here.ask(here.utility.adcs.transactions, METER) if t.kind == "intervals" and t.at > since]
+    return len(reads) >= 6
+
+
+def balance_every_interval(here: Town) -> bool:
+    nearing(here, hours=8)
+    sent = [m for m in told(here) if m.first_sent_at is not None]
+    return len(sent) == len(told(here)) > 4
+
+
+def zero_moment_is_told(here: Town) -> bool:
+    nearing(here, hours=8)
+    return told(here)[0].message.zero_at is not None
+
+
 PROBES: dict[str, Probe] = {
     "request_without_time_frame": request_time_frame,
     "customer_without_address": lambda here: bool(
@@ -312,6 +415,19 @@ PROBES: dict[str, Probe] = {
     ),
     "refuses_bank_payments": lambda here: accepted(lambda: here.pay("P-1", 2_000, means=means_of(PaymentMethod.BANK))),
     "takes_any_amount": lambda here: not accepted(lambda: here.pay("P-1", 1)),
+    "threshold_at_47_hours": threshold,
+    "threshold_at_49_hours": threshold,
+    "forecast_stays_at_threshold": forecast_is_told,
+    "always_refreshes": quiet_above,
+    "never_replenishes": lambda here: "recovered" in dict(events(agreed(here, "4111111111111111", 500, 8))),
+    "replenishes_over_and_over": lambda here: tries(here) == 2,
+    "zero_goes_unsaid": lambda here: MessageCode.TEXT in codes_sent(at_zero(here)),
+    "zero_changes_nothing": lambda here: MessageCode.LIMIT in codes_sent(at_zero(here)),
+    "always_disconnects": lambda here: MessageCode.DISCONNECT not in codes_sent(at_zero(here)),
+    "keeps_limiting": limit_ends,
+    "balance_every_other_day": told_daily,
+    "daily_balance_an_hour_late": told_daily,
+    "posts_pay_stations_hourly": station_is_posted_at_once,
     "requests_not_logged": requests_are_logged,
     "drops_energy_credit": credit_is_sent,
     "keeps_receipts": receipt_is_held,
@@ -333,19 +449,22 @@ PROBES: dict[str, Probe] = {
     "held_commands_not_logged": held_is_logged,
     "never_sends_texts": arrives(MessageCode.TEXT, text="hello"),
     "never_sends_limits": arrives(MessageCode.LIMIT, limit_w=2_000),
-    "alerts_once": lambda here: told(here, 4_000, every=timedelta(minutes=30)) == 3,
-    "alerts_hourly_whatever_is_asked": lambda here: told(here, 4_000, every=timedelta(minutes=30)) == 3,
+    "alerts_once": lambda here: alerts_in(here, 4_000, every=timedelta(minutes=30)) == 3,
+    "alerts_hourly_whatever_is_asked": lambda here: alerts_in(here, 4_000, every=timedelta(minutes=30)) == 3,
     "alerts_beyond_their_end": lambda here: (
-        told(here, 4_000, every=timedelta(minutes=10), until=here.clock.now() + timedelta(minutes=20)) == 2
+        alerts_in(here, 4_000, every=timedelta(minutes=10), until=here.clock.now() + timedelta(minutes=20)) == 2
     ),
     "alerts_after_they_are_taken_back": taken_back_is_silent,
-    "alerts_wait_a_minute": lambda here: told(here, 60) == 1,
+    "alerts_wait_a_minute": lambda here: alerts_in(here, 60) == 1,
     "sends_in_order_of_arrival": urgent_overtakes,
     "keeps_its_own_priorities": priorities_are_configured,
     "retries_at_43_s": retried_in_time,
     "retries_at_47_s": retried_in_time,
     "never_retries": retried_in_time,
     "retries_with_a_new_id": lambda here: len(retried(here)[1]) == 1,
+    "collects_every_other_interval": collected_every_interval,
+    "balance_every_other_interval": balance_every_interval,
+    "drops_zero_moment": zero_moment_is_told,
     "receipts_not_published": receipt_is_available,
     "hides_meter_logs": logs_are_available,
     "publishes_hourly": published_at_once,

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from typing import TypeVar
 
 from pydantic import TypeAdapter
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from drivers.errors import DeviceError, LinkLost
@@ -37,6 +37,7 @@ from twins.utility.adcs_records import (
 from twins.utility.adcs_rules import Rules
 from twins.utility.adcs_tables import MessageIdRow, MessageRow, MeterRow, RequestRow, TransactionRow
 from twins.utility.adcs_tests import MeterTests
+from twins.utility.adcs_watch import IntervalWatch
 from twins.utility.config import AdcsConfig
 from twins.utility.errors import NotAccepted, Reason
 from twins.utility.mdms import BalanceStatement, Mdms
@@ -45,6 +46,7 @@ from twins.utility.weather import WeatherService
 
 T = TypeVar("T")
 
+_BALANCES = (MessageCode.PREPAYMENT, MessageCode.BALANCE)
 _FIELDS = tuple(f.name for f in dataclasses.fields(MeterMessage) if f.default is None)
 _FIRST_ID_FROM = datetime(2000, 1, 1, tzinfo=UTC)
 _MESSAGE: TypeAdapter[MeterMessage] = TypeAdapter(MeterMessage)
@@ -136,6 +138,7 @@ class Adcs:
         self._mdms = mdms
         self._defects = defects
         self.tests = MeterTests(clock, engine, mdms, defects)
+        self._watch = IntervalWatch(config, defects)
         self._lines: dict[str, _Line] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._timers: list[Timer] = []
@@ -196,11 +199,11 @@ class Adcs:
     def new_message_id(self) -> int:
         """Give out a message id that no message has had. The first of a database is the seconds since 2000, so that a meter
         which remembers ids of an older database does not take new messages for old ones."""
-        with Session(self._engine) as session, session.begin():
-            last = session.scalar(select(func.max(MessageIdRow.id)))
+        with self._engine.begin() as connection:
+            last = connection.scalar(select(func.max(MessageIdRow.id)))
             now = self._clock.now()
             given = int((now - _FIRST_ID_FROM).total_seconds()) if last is None else last + 1
-            session.add(MessageIdRow(id=given, given_at=now))
+            connection.execute(insert(MessageIdRow), {"id": given, "given_at": now})
         return given
 
     def submit(self, request: Request) -> int:
@@ -296,7 +299,9 @@ class Adcs:
 
     def _queue(self, meter_id: str, message: MeterMessage, now: datetime) -> None:
         line = self._line(meter_id)
-        if not self._never_sent(message):
+        if message.code in _BALANCES:
+            self._supersede(line, message.message_id, now)
+        if not self._never_sent(message) and not self._watch.withholds(meter_id, message.code):
             line.pending[message.message_id] = _Pending(message, not_before=self._earliest(line, message, now))
             line.wake.set()
 
@@ -314,6 +319,23 @@ class Adcs:
         line.asked.append(done)
         line.wake.set()
         return done
+
+    def collect_every_interval(self, meter_id: str) -> None:
+        """From now on, collect a meter a little after the end of each of its recording intervals (C3-FR-07)."""
+        line = self._line(meter_id)
+        self._watch.watch(meter_id)
+        due = self._watch.next(meter_id, self._clock.now())
+        if due is not None and due < line.collect_at:
+            line.collect_at = due
+            line.wake.set()
+
+    def collect_as_usual(self, meter_id: str) -> None:
+        """Collect a meter by the usual period again."""
+        self._watch.unwatch(meter_id)
+
+    def interval(self, meter_id: str) -> timedelta:
+        """A meter's recording interval, as the ADCS has seen it."""
+        return self._watch.length(meter_id)
 
     def requests(self) -> tuple[LoggedRequest, ...]:
         """The log of requests, oldest first."""
@@ -439,6 +461,7 @@ class Adcs:
         line.asked = [event for event in line.asked if event not in asked]
         while line.collect_at <= began:
             line.collect_at += self._collection_period
+        line.collect_at = min(self._watch.next(line.meter_id, self._clock.now()) or line.collect_at, line.collect_at)
         self._keep(line, collected_at=began)
         for event in asked:
             event.set()
@@ -509,6 +532,7 @@ class Adcs:
             self._log(line, Direction.FROM_METER, "intervals", None, span)
             if "passes_receipts_only" not in self._defects:
                 self._mdms.store_intervals(line.meter_id, found)
+            self._watch.learn(line.meter_id, found)
             line.intervals_since = last
             self._keep(line, intervals_since=last)
         return found is not None
@@ -573,6 +597,8 @@ class Adcs:
         fields = {name: getattr(request, name) for name in _FIELDS}
         if "drops_energy_credit" in self._defects and request.code is MessageCode.PREPAYMENT:
             fields["credit_wh"] = None
+        if "drops_zero_moment" in self._defects and request.code is MessageCode.BALANCE:
+            fields["zero_at"] = None
         priority = self.priorities.of(request.code) if request.priority is None else request.priority
         if "sends_in_order_of_arrival" in self._defects:
             priority = _NO_PRIORITY
@@ -643,6 +669,14 @@ class Adcs:
         if not self._awaits(line):
             line.poll_at = None
 
+    def _supersede(self, line: _Line, message_id: int, now: datetime) -> None:
+        """Leave out balances that wait to be sent: what follows them is more urgent or newer, and must be what stays."""
+        for old in list(line.pending.values()):
+            waits = not old.accepted and (old.attempts == 0 or old.not_before > now)
+            if waits and old.message.code is MessageCode.BALANCE:
+                del line.pending[old.message.message_id]
+                self._update(old.message.message_id, state=State.SUPERSEDED, why=f"message {message_id} is newer")
+
     def _back(self, line: _Line, now: datetime) -> None:
         """The meter answers: what waited for that can go, but for what has a moment of its own (D7)."""
         for pending in line.pending.values():
@@ -671,19 +705,14 @@ class Adcs:
             return session.get(MessageRow, message_id) is not None
 
     def _update(self, message_id: int, **columns: object) -> None:
-        with Session(self._engine) as session, session.begin():
-            row = session.get_one(MessageRow, message_id)
-            for name, value in columns.items():
-                setattr(row, name, value)
+        with self._engine.begin() as connection:
+            connection.execute(update(MessageRow).where(MessageRow.message_id == message_id).values(columns))
 
     def _keep(self, line: _Line, **columns: object) -> None:
-        with Session(self._engine) as session, session.begin():
-            row = session.get(MeterRow, line.meter_id)
-            if row is None:
-                row = MeterRow(meter_id=line.meter_id)
-                session.add(row)
-            for name, value in columns.items():
-                setattr(row, name, value)
+        with self._engine.begin() as connection:
+            change = update(MeterRow).where(MeterRow.meter_id == line.meter_id).values(columns)
+            if connection.execute(change).rowcount == 0:
+                connection.execute(insert(MeterRow).values(meter_id=line.meter_id, **columns))
 
     def _log_receipt(self, line: _Line, receipt: Receipt) -> None:
         self._write(
@@ -711,18 +740,17 @@ class Adcs:
         defect = "sent_not_logged" if direction is Direction.TO_METER else "received_not_logged"
         if defect in self._defects:
             return
-        with Session(self._engine) as session, session.begin():
-            session.add(
-                TransactionRow(
-                    at=self._clock.now(),
-                    direction=direction,
-                    meter_id=line.meter_id,
-                    kind=kind,
-                    message_id=message_id,
-                    code=None if code is None else int(code),
-                    detail=detail,
-                )
-            )
+        row = {
+            "at": self._clock.now(),
+            "direction": direction,
+            "meter_id": line.meter_id,
+            "kind": kind,
+            "message_id": message_id,
+            "code": None if code is None else int(code),
+            "detail": detail,
+        }
+        with self._engine.begin() as connection:
+            connection.execute(insert(TransactionRow), row)
 
 
 def _statement(message: MeterMessage, receipt: Receipt) -> BalanceStatement:

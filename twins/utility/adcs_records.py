@@ -62,6 +62,7 @@ class State(enum.StrEnum):
     REFUSED = "refused"  # the meter would not take it
     HELD = "held"  # a rule of the utility holds it back
     CANCELLED = "cancelled"  # taken back before it was sent, or made idle by a later one
+    SUPERSEDED = "superseded"  # a balance that a newer one overtook before it was sent
 
 
 SERVICE = (MessageCode.CONNECT, MessageCode.DISCONNECT, MessageCode.LIMIT, MessageCode.RESTORE)

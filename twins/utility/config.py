@@ -46,11 +46,11 @@ def _named(kind: type[E]) -> BeforeValidator:
     return BeforeValidator(read)
 
 
+CustomerClass = Literal["residential", "commercial"]
 Option = Annotated[AtZero, _named(AtZero)]
 BillingMode = Annotated[Billing, _named(Billing)]
 Code = Annotated[MessageCode, _named(MessageCode), PlainSerializer(lambda code: code.name.lower(), when_used="json")]
 Method = Annotated[PaymentMethod, _named(PaymentMethod)]
-CustomerClass = Literal["residential", "commercial"]
 
 _HOME_WH = (
     *(420, 380, 360, 350, 360, 450, 700, 900, 800, 700, 650, 680),
@@ -63,10 +63,10 @@ class _Section(BaseModel):
 
 
 class TariffConfig(_Section):
-    """What energy costs."""
+    """What energy costs. A tariff has a price; none is made up for one that is named."""
 
     name: str = "D-PREPAY"
-    price_millicents_per_kwh: int = Field(default=21_500, gt=0)
+    price_millicents_per_kwh: int = Field(gt=0)
 
 
 class PaymentsConfig(_Section):
@@ -74,6 +74,10 @@ class PaymentsConfig(_Section):
 
     minimum_cents: int = Field(default=1_000, ge=1)
     methods: tuple[Method, ...] = tuple(PaymentMethod)
+    pay_station_s: float = Field(default=10.0, gt=0)
+    """Within how many seconds a pay station has to pass a payment on (C3-BR-03); one that comes later is noted."""
+    ask_again_s: tuple[Annotated[float, Field(gt=0)], ...] = Field(default=(30.0, 60.0, 300.0), min_length=1)
+    """Waits before the processor is asked again what became of a charge that it did not answer."""
     processor: ProcessorConfig = ProcessorConfig()
 
 
@@ -182,6 +186,10 @@ class AdcsConfig(_Section):
     """Waits after a meter did not answer; the last one goes on for ever."""
     collection_period_s: float = Field(default=3_600.0, gt=0, le=86_400)
     """Between collections of intervals and logs from each meter (C3-FR-20: at least daily)."""
+    interval_s: float = Field(default=3_600.0, gt=0, le=3_600)
+    """Recording interval of a meter whose intervals have not been seen yet (D12)."""
+    watch_after_s: float = Field(default=5.0, ge=0)
+    """How long after the end of a recording interval it is collected from a meter whose balance nears zero (C3-FR-07)."""
 
     schedule_lead_s: float = Field(default=25 * 3_600.0, gt=0)
     """How long before its start an event goes to its meter (C3-NFR-08: 24 h); an hour more, for a meter that does not answer
@@ -273,8 +281,17 @@ class CssConfig(_Section):
 
     history_days: int = Field(default=30, ge=1)
     """How far back estimates, averages and the account page look."""
-    refresh_period_s: float = Field(default=86_400.0, gt=0)
-    """Between balance messages to the meter of a prepaid account above its threshold (D12)."""
+    threshold_h: float = Field(default=48.0, gt=0)
+    """Hours of service left from which on a balance is near zero: reached when the time left is this or less (D6)."""
+    daily_balance_at: time = time(6)
+    """Local time at which meters of prepaid accounts are told their balance every day (C3-FR-09, D12)."""
+    limit_w: int = Field(default=1_000, gt=0)
+    """Demand that is left to an account whose option at zero is the limit."""
+    options_at_zero: dict[CustomerClass, tuple[Option, ...]] = {
+        "residential": tuple(AtZero),
+        "commercial": tuple(AtZero),
+    }
+    """Options at zero that a class of customers is eligible for (D20). Regular billing is open to everybody."""
     class_profile_wh: tuple[Annotated[float, Field(ge=0)], ...] = Field(default=_HOME_WH, min_length=24, max_length=24)
     """Consumption by hour of the local day that is expected of an account without history."""
     scrypt_cost: int = Field(default=14, ge=4, le=20)
@@ -369,7 +386,7 @@ class UtilityConfig(_Section):
     """The utility."""
 
     time_zone: str = "America/Los_Angeles"
-    tariff: TariffConfig = TariffConfig()
+    tariff: TariffConfig = TariffConfig(price_millicents_per_kwh=21_500)
     payments: PaymentsConfig = PaymentsConfig()
     network: NetworkConfig = NetworkConfig()
     css: CssConfig = CssConfig()

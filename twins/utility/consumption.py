@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -41,6 +42,11 @@ class Profile:
         return math.fsum(self.wh_by_hour)
 
 
+@functools.lru_cache(maxsize=50_000)
+def _local_hour(at: datetime, zone: ZoneInfo) -> int:
+    return at.astimezone(zone).hour
+
+
 def profile(intervals: Sequence[Interval], zone: ZoneInfo) -> Profile | None:
     """The profile that complete intervals show; None where there are none.
 
@@ -49,7 +55,7 @@ def profile(intervals: Sequence[Interval], zone: ZoneInfo) -> Profile | None:
     energy, hours = [0.0] * 24, [0.0] * 24
     whole = [i for i in intervals if i.complete]
     for i in whole:
-        hour = (i.ends_at - i.length).astimezone(zone).hour
+        hour = _local_hour(i.ends_at - i.length, zone)
         energy[hour] += i.energy_wh
         hours[hour] += i.length.total_seconds() / 3600
     if not whole:

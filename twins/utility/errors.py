@@ -16,6 +16,7 @@ class Reason(enum.StrEnum):
     NO_HISTORY = "no_history"
     AMOUNT_NOT_POSITIVE = "amount_not_positive"
     BELOW_MINIMUM = "below_minimum"
+    MORE_THAN_THERE_IS = "more_than_there_is"
     METHOD_NOT_TAKEN = "method_not_taken"
     PAYMENT_DATA_MISSING = "payment_data_missing"
     DECLINED = "declined"

@@ -20,6 +20,7 @@ from twins.utility.css import billing_modes
 from twins.utility.css.billing_tables import BilledIntervalRow, BillingModeRow, BillRow
 from twins.utility.css.context import Context, Part
 from twins.utility.css.customers import Customers
+from twins.utility.css.events import Events
 from twins.utility.css.ledger import balance_cents
 from twins.utility.css.records import Entry
 from twins.utility.css.tables import AccountRow, LedgerRow
@@ -66,9 +67,10 @@ class Bill:
 class Bills(Part):
     """Issues bills as cycles end, and keeps them."""
 
-    def __init__(self, context: Context, customers: Customers) -> None:
+    def __init__(self, context: Context, customers: Customers, events: Events) -> None:
         super().__init__(context)
         self._customers = customers
+        self._events = events
         self._wake = context.clock.event()
         self._awaited: set[str] = set()
         """Meters whose intervals a bill waits for."""
@@ -166,6 +168,7 @@ class Bills(Part):
         regular = [i for i in billing_modes.billed(found, how, Billing.REGULAR) if i.ends_at not in on_bills]
         if "bills_prepaid_energy" in self._defects:
             regular = [i for i in found if i.ends_at not in on_bills]
+        regular = self._events.rest(number, regular)  # what falls into events has been paid for
         prepaid = billing_modes.billed(within, how, Billing.PREPAID)
         mode_at_end = next((m.billing for m in reversed(how) if m.since < end), Billing(account.billing))
         kind = BillKind.BILL if regular or mode_at_end is Billing.REGULAR else BillKind.STATEMENT

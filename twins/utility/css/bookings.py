@@ -123,6 +123,8 @@ class Bookings(Part):
     def check_payment(self, payment: Payment) -> None:
         """NotAccepted where a booking cannot be paid for with a payment; else it holds its time a while longer."""
         assert payment.booking_id is not None
+        if payment.request_id is None:
+            raise _not_the_payer(payment.booking_id)
         booking = self._of_payer(payment.request_id, payment.booking_id)
         if booking.payer != payment.account_number:
             raise _not_the_payer(payment.booking_id)

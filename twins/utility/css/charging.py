@@ -26,9 +26,9 @@ class Charging(Part):
     def published(self, kind: Kind, meter_id: str) -> None:
         """Charge what the MDMS has made available."""
         if kind is Kind.INTERVAL:
-            for account in self._customers.accounts():
-                if account.meter_id == meter_id:
-                    self.charge(account)
+            account = self._customers.at_meter(meter_id)
+            if account is not None:
+                self.charge(account)
 
     def charge(self, account: AccountRow) -> None:
         """Charge the intervals that have become available, each once: to events what falls into them, the rest to the account

@@ -6,10 +6,11 @@ twice.
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import timedelta
 
 from pydantic import TypeAdapter
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from drivers.roles import AtZero, Billing, MessageCode
@@ -19,7 +20,7 @@ from twins.utility.css.context import Context, Part
 from twins.utility.css.customers import Customers
 from twins.utility.css.estimates import Estimates
 from twins.utility.css.records import Command, Entry, Statement
-from twins.utility.css.tables import AccountRow, LedgerRow, OutboxRow, StatementRow
+from twins.utility.css.tables import AccountRow, LedgerRow, OutboxRow, PaymentRow, StatementRow
 
 _REQUEST: TypeAdapter[Request] = TypeAdapter(Request)
 
@@ -54,18 +55,26 @@ class Commands(Part):
         return tuple(_statement(r) for r in rows)
 
     def refresh(self, account_number: str) -> int:
-        """Send the account's balance to the meter now, while an event runs that of its purse; returns the message id."""
+        """As `tell`, of the account's balance now."""
         account = self._customers.account(account_number)
+        return self.tell(account, self._estimates.state(account, self._estimates.balance_cents(account_number), None))
+
+    def tell(self, account: AccountRow, held: Statement) -> int:
+        """Send a balance as it is held now to the meter, while an event runs that of its purse; returns the message id."""
         message_id = self._adcs.new_message_id()
         with Session(self._engine) as session:
-            balance = purses.running_cents(session, account_number, self._clock.now())
-        if balance is None:
-            balance = self._estimates.balance_cents(account_number)
-        statement = self._estimates.state(account, balance, message_id)
+            running = purses.running_cents(session, account.number, self._clock.now())
+        if running is not None:
+            held = self._estimates.state(account, running, None)
+        statement = dataclasses.replace(held, message_id=message_id)
         with Session(self._engine) as session, session.begin():
-            self.command(session, account, message_id, MessageCode.BALANCE, statement)
+            self.balance(session, account, message_id, statement)
         self.wake()
         return message_id
+
+    def balance(self, session: Session, account: AccountRow, message_id: int, statement: Statement) -> None:
+        """As `command`, of a balance alone."""
+        self.command(session, account, message_id, MessageCode.BALANCE, statement)
 
     def command(
         self,
@@ -93,6 +102,9 @@ class Commands(Part):
             )
         )
         session.get_one(AccountRow, account.number).refreshed_at = statement.at
+        left = statement.time_left
+        if "forecast_stays_at_threshold" in self._defects and code is MessageCode.BALANCE:
+            left = timedelta(hours=48)
         request = Request(
             source="css",
             meter_id=account.meter_id,
@@ -101,7 +113,7 @@ class Commands(Part):
             balance_cents=statement.balance_cents,
             credit_wh=statement.credit_wh,
             price_millicents_per_kwh=statement.price_millicents_per_kwh,
-            time_left=statement.time_left,
+            time_left=left,
             zero_at=statement.zero_at,
             at_zero=at_zero,
         )
@@ -132,35 +144,23 @@ class Commands(Part):
                 ).all()
             for command in waiting:
                 self._adcs.submit(_REQUEST.validate_python(command.body))
-                with Session(self._engine) as session, session.begin():
-                    session.get_one(OutboxRow, command.id).submitted_at = self._clock.now()
-
-    async def refresh_daily(self) -> None:
-        """Tell meters of prepaid accounts their balance, a period after they were last told (D12)."""
-        period = timedelta(seconds=self._config.css.refresh_period_s)
-        began = self._clock.now()
-        while True:
-            now = self._clock.now()
-            due = {a.number: (a.refreshed_at or began) + period for a in self._customers.accounts()}
-            for account in self._customers.accounts():
-                if due[account.number] <= now:
-                    if self.runs(account):
-                        self.refresh(account.number)
-                    due[account.number] = now + period
-            pause = min([*due.values(), now + period]) - now
-            await self._clock.sleep(pause.total_seconds())
+                submitted = update(OutboxRow).where(OutboxRow.id == command.id).values(submitted_at=self._clock.now())
+                with self._engine.begin() as connection:
+                    connection.execute(submitted)
 
     def runs(self, account: AccountRow) -> bool:
-        """Whether an account is prepaid and has ever had a credit."""
-        if Billing(account.billing) is not Billing.PREPAID:
+        """Whether an account is prepaid and has ever had a credit, other than for an event."""
+        if Billing(account.billing) is not Billing.PREPAID or account.elsewhere:
             return False
         with Session(self._engine) as session:
             return (
                 session.scalar(
                     select(LedgerRow.id)
+                    .outerjoin(PaymentRow, PaymentRow.payment_id == LedgerRow.reference)
                     .where(
                         LedgerRow.account_number == account.number,
                         LedgerRow.kind.in_([Entry.OPENING, Entry.PAYMENT]),
+                        PaymentRow.booking_id.is_(None),
                     )
                     .limit(1)
                 )

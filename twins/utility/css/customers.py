@@ -70,6 +70,16 @@ class Customers(Part):
         with Session(self._engine) as session:
             return session.scalars(select(AccountRow).order_by(AccountRow.number)).all()
 
+    def at_meter(self, meter_id: str) -> AccountRow | None:
+        """The account of a meter."""
+        with Session(self._engine) as session:
+            return session.scalar(select(AccountRow).where(AccountRow.meter_id == meter_id))
+
+    def customer_of(self, account: AccountRow) -> CustomerRow:
+        """Who holds an account."""
+        with Session(self._engine) as session:
+            return session.get_one(CustomerRow, account.customer_id)
+
     def account(self, number: str) -> AccountRow:
         """The account of that number; NotAccepted where there is none."""
         with Session(self._engine) as session:

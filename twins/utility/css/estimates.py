@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from drivers.roles import Interval
@@ -15,7 +16,7 @@ from twins.utility.css.context import Context, Part
 from twins.utility.css.customers import Customers
 from twins.utility.css.history import Histories
 from twins.utility.css.records import Estimate, LedgerEntry, Statement
-from twins.utility.css.tables import AccountRow
+from twins.utility.css.tables import AccountRow, PostingRow
 from twins.utility.errors import NotAccepted, Reason
 from twins.utility.tariff import cost_cents, cost_rounded_up_cents, credit_wh
 
@@ -98,9 +99,16 @@ class Estimates(Part):
         price = self._config.tariff.price_millicents_per_kwh
         return tuple(DayUsage(day, wh, cost_cents(wh, price)) for day, wh in by_day(intervals, self._zone).items())
 
-    def state(self, account: AccountRow, balance_cents: int, message_id: int | None) -> Statement:
-        """Balance in money, energy and time, as of now (D2)."""
+    def state(
+        self, account: AccountRow, balance_cents: int, message_id: int | None, since: datetime | None = None
+    ) -> Statement:
+        """Balance in money, energy and time, as of now (D2).
+
+        The time left is counted from `since`, by default from the end of the last interval charged: what was used after
+        that is not in the balance yet.
+        """
         now = self._clock.now()
+        begin = self._charged_until(account, now) if since is None else since
         tariff = self._config.tariff
         shape = profile(self.history(account.meter_id, now), self._zone) or Profile(self._config.css.class_profile_wh)
         credit = credit_wh(balance_cents, tariff.price_millicents_per_kwh)
@@ -114,8 +122,21 @@ class Estimates(Part):
             profile_wh=shape.wh_by_hour,
             profile_from=shape.history_from,
             profile_to=shape.history_to,
-            zero_at=runs_out(shape, now, credit, self._zone),
+            zero_at=runs_out(shape, begin, credit, self._zone),
         )
+
+    def _charged_until(self, account: AccountRow, now: datetime) -> datetime:
+        """Until when what was used is in the balance; what a payment found used up had used nothing since."""
+        if account.prepaid_since is None:
+            return now
+        with Session(self._engine) as session:
+            charged = ledger.charged_until(session, account.number)
+            began = session.scalar(
+                select(func.max(PostingRow.posted_at)).where(
+                    PostingRow.account_number == account.number, PostingRow.balance_cents <= PostingRow.amount_cents
+                )
+            )
+        return min(now, max(at for at in (account.prepaid_since, charged, began) if at is not None))
 
 
 def daily_average_wh(intervals: Sequence[Interval]) -> float:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from drivers.roles import AtZero
-from twins.utility.css.context import Part
+from twins.utility.css.context import Context, Part
+from twins.utility.css.eligibility import Eligibility
 from twins.utility.css.records import Payment
 from twins.utility.css.tables import AccountRow
 from twins.utility.errors import NotAccepted, Reason
@@ -12,6 +13,10 @@ from twins.utility.payments import PaymentMethod
 
 class PaymentChecks(Part):
     """Checks of amount, method and option."""
+
+    def __init__(self, context: Context, eligibility: Eligibility) -> None:
+        super().__init__(context)
+        self._eligibility = eligibility
 
     def check(self, payment: Payment, account: AccountRow) -> None:
         """Refuse, with the reason logged, what cannot be taken."""
@@ -62,27 +67,18 @@ class PaymentChecks(Part):
 
     def options(self, account: AccountRow) -> tuple[AtZero, ...]:
         """What an account can have happen at zero (D5)."""
-        return tuple(option for option in AtZero if not self._why_not(option, account))
+        return tuple(option for option in AtZero if not self._eligibility.why_not(account, option))
 
     def _check_option(self, payment: Payment, account: AccountRow) -> None:
-        why = ""
-        if payment.booking_id is not None and payment.at_zero is not None:
-            why = "for an event it is chosen with the booking; leave it out"
-        elif payment.at_zero is not None:
-            why = self._why_not(payment.at_zero, account)
-        if why and payment.at_zero is not None:
+        if payment.at_zero is None:
+            return
+        if payment.booking_id is not None:
             raise NotAccepted(
                 Reason.OPTION_NOT_POSSIBLE,
-                f"CSS: account {account.number} cannot have {payment.at_zero.name.lower()} at zero: {why}",
+                f"CSS: account {account.number} cannot have {payment.at_zero.name.lower()} at zero: "
+                "for an event it is chosen with the booking; leave it out",
             )
-
-    def _why_not(self, option: AtZero, account: AccountRow) -> str:
-        switched = account.has_switch or "disconnects_without_switch" in self._defects
-        if option in (AtZero.DISCONNECT, AtZero.LIMIT) and not switched:
-            return "the meter has no switch; choose regular_billing or auto_replenish"
-        if option is AtZero.AUTO_REPLENISH and account.auto_replenish_cents is None:
-            return "no amount for automatic payments is agreed on; agree on one or choose another option"
-        return ""
+        self._eligibility.check(account, payment.at_zero)
 
 
 def dollars(cents: int) -> str:

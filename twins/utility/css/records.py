@@ -125,16 +125,28 @@ class Estimate:
 class Payment:
     """A payment as the customer gives it. The same `payment_id` again is the same payment.
 
-    Without `at_zero` the account keeps its option. With `booking_id` it pays for that event, and not for service.
+    Without `at_zero` the account keeps its option. With `booking_id` it pays for that event, and not for service. `request_id`
+    is None where nobody requested it.
     """
 
     payment_id: str
-    request_id: int
+    request_id: int | None
     account_number: str
     amount_cents: int
     means: PaymentMeans
     at_zero: AtZero | None = None
     booking_id: str | None = None
+
+
+@dataclass(frozen=True)
+class StationPayment:
+    """What a pay station has taken from somebody for an account, under the number of its receipt."""
+
+    station: str
+    receipt: str
+    account_number: str
+    amount_cents: int
+    taken_at: datetime
 
 
 class PaymentState(enum.StrEnum):
@@ -147,10 +159,10 @@ class PaymentState(enum.StrEnum):
 
 @dataclass(frozen=True)
 class LoggedPayment:
-    """A payment as the CSS has logged it; `data` is masked."""
+    """A payment as the CSS has logged it; `data` is masked. `request_id` is None where nobody requested it."""
 
     payment_id: str
-    request_id: int
+    request_id: int | None
     account_number: str
     amount_cents: int
     method: PaymentMethod | None
@@ -226,8 +238,8 @@ class Statement:
 
     @property
     def time_left(self) -> timedelta:
-        """How long the credit lasts by the profile, in whole seconds."""
-        return timedelta(seconds=(self.zero_at - self.at) // timedelta(seconds=1))
+        """How long the credit lasts by the profile, in whole seconds; nothing where it should have been used up before."""
+        return timedelta(seconds=max(0, (self.zero_at - self.at) // timedelta(seconds=1)))
 
 
 @dataclass(frozen=True)
@@ -280,4 +292,36 @@ class Contact:
     at: datetime
     kind: str
     account_number: str | None
+    detail: str
+
+
+class Stage(enum.StrEnum):
+    """How a prepaid balance stands."""
+
+    ABOVE = "above"  # its threshold of service left
+    NEAR = "near"  # zero: at the threshold or below
+    USED_UP = "used up"
+
+
+class BalanceEventKind(enum.StrEnum):
+    """What can happen to a balance near zero."""
+
+    THRESHOLD = "threshold"  # the time left has come down to the threshold
+    ZERO = "zero"
+    REPLENISH = "replenish"  # an automatic payment is tried
+    NOT_REPLENISHED = "not replenished"
+    NOT_POSSIBLE = "not possible"  # an option at zero cannot be had: its fallback is taken
+    OUTCOME = "outcome"
+    RECOVERED = "recovered"  # above the threshold again, or above zero
+    CONVERTED = "converted"  # regular billing has begun
+
+
+@dataclass(frozen=True)
+class BalanceEvent:
+    """Something that happened to a balance near zero, with balance and time left as they were then."""
+
+    at: datetime
+    kind: BalanceEventKind
+    balance_cents: int
+    time_left: timedelta
     detail: str

@@ -18,14 +18,17 @@ from twins.utility.css.commands import Commands
 from twins.utility.css.context import Context
 from twins.utility.css.conversions import Conversions
 from twins.utility.css.customers import Customers
+from twins.utility.css.eligibility import Eligibility
 from twins.utility.css.estimates import Estimates
 from twins.utility.css.events import Events
 from twins.utility.css.front import Front
 from twins.utility.css.orders import Orders
+from twins.utility.css.outcomes import Outcomes
 from twins.utility.css.pages import Pages
 from twins.utility.css.paying import Paying
 from twins.utility.css.records import (
     AccountPage,
+    BalanceEvent,
     Command,
     Confirmation,
     Contact,
@@ -38,11 +41,16 @@ from twins.utility.css.records import (
     Payment,
     Posting,
     PrepayRequest,
+    Stage,
     Statement,
+    StationPayment,
 )
+from twins.utility.css.refunds import Refunds
+from twins.utility.css.replenish import Replenishing
 from twins.utility.css.trouble import Trouble
+from twins.utility.css.watch import Watch
 from twins.utility.mdms import Mdms
-from twins.utility.payments import PaymentProcessor
+from twins.utility.payments import PaymentMeans, PaymentProcessor
 
 
 class Css:
@@ -66,12 +74,21 @@ class Css:
         self.customers = Customers(self.context)
         self.estimates = Estimates(self.context, self.customers)
         self.outbox = Commands(self.context, self.customers, self.estimates)
+        self.eligibility = Eligibility(self.context, self.customers)
         self.events = Events(self.context, self.customers, self.estimates, self.outbox)
         self.bookings = Bookings(self.context, self.customers, self.estimates, self.events)
-        self.paying = Paying(self.context, self.customers, self.estimates, self.outbox, self.bookings, self.events)
+        self.paying = Paying(
+            self.context, self.customers, self.estimates, self.outbox, self.bookings, self.events, self.eligibility
+        )
         self.charging = Charging(self.context, self.customers, self.events)
+        self.replenishing = Replenishing(self.context, self.customers, self.paying)
+        outcomes = Outcomes(self.context, self.customers, self.outbox, self.eligibility)
+        self.watch = Watch(
+            self.context, self.customers, self.estimates, self.outbox, outcomes, self.paying, self.replenishing
+        )
+        self.refunds = Refunds(self.context, self.customers, self.estimates, self.outbox, self.watch)
         self.conversions = Conversions(self.context, self.customers, self.outbox)
-        self.billing = Bills(self.context, self.customers)
+        self.billing = Bills(self.context, self.customers, self.events)
         self.orders = Orders(self.context)
         self.trouble = Trouble(self.context, self.customers, self.estimates, self.outbox, self.paying, self.orders)
         self.pages = Pages(self.context, self.customers, self.estimates, self.paying)
@@ -87,12 +104,15 @@ class Css:
         self.trouble.start()
         for account in self.customers.accounts():
             self.charging.charge(account)
+        self.context.mdms.subscribe(self.watch.published)
+        self.watch.start()
         self.outbox.wake()
         clock = self.context.clock
         self._tasks = [
             clock.spawn(self.paying.settle(), name="css settle"),
             clock.spawn(self.outbox.send(), name="css outbox"),
-            clock.spawn(self.outbox.refresh_daily(), name="css refresh"),
+            clock.spawn(self.watch.refresh_daily(), name="css refresh"),
+            clock.spawn(self.watch.run(), name="css watch"),
             clock.spawn(self.events.keep(), name="css events"),
             clock.spawn(self.billing.issue(), name="css billing"),
         ]
@@ -102,6 +122,9 @@ class Css:
         self.trouble.close()
         for task in self._tasks:
             task.cancel()
+        self.paying.close()
+        self.replenishing.close()
+        self.watch.close()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def take_in(self, customer: CustomerConfig) -> None:
@@ -139,6 +162,22 @@ class Css:
         """Verify the funds of a payment, post it, and command the meter to be told."""
         return await self.paying.pay(payment)
 
+    async def pay_at_station(self, paid: StationPayment) -> Posting:
+        """Post what a pay station has taken, at once."""
+        return await self.paying.pay_at_station(paid)
+
+    async def agree_on_replenishing(self, account_number: str, cents: int, means: PaymentMeans) -> None:
+        """Agree on automatic payments of an amount by these means; choose the option for them to be made."""
+        await self.replenishing.agree(account_number, cents, means)
+
+    def choose_at_zero(self, account_number: str, option: AtZero, fallback: AtZero | None = None) -> None:
+        """Choose an account's option at zero, and what happens where that turns out to be impossible."""
+        self.eligibility.choose(account_number, option, fallback)
+
+    def refund(self, account_number: str, cents: int, reference: str) -> LedgerEntry:
+        """Give credit back to the customer, once for each reference."""
+        return self.refunds.refund(account_number, cents, reference)
+
     def options(self, account_number: str) -> tuple[AtZero, ...]:
         """What an account can have happen at zero."""
         return self.paying.options(account_number)
@@ -170,6 +209,20 @@ class Css:
     def refresh(self, account_number: str) -> int:
         """Send the account's balance to the meter now; returns the message id."""
         return self.outbox.refresh(account_number)
+
+    # --- S4.01, S5.01, S5.07: a balance that nears zero ---
+
+    def balance_events(self, account_number: str) -> tuple[BalanceEvent, ...]:
+        """What has happened to an account's balance near zero, oldest first."""
+        return self.watch.events(account_number)
+
+    def stage(self, account_number: str) -> Stage:
+        """How an account's balance stands."""
+        return self.watch.stage(account_number)
+
+    def outcome(self, account_number: str) -> AtZero | None:
+        """What was done when an account's balance reached zero, as long as it lasts."""
+        return self.watch.outcome(account_number)
 
     # --- S1.11, S1.12: what the representative and the customer see ---
 

@@ -24,7 +24,10 @@ class CustomerRow(Base):
 
 
 class AccountRow(Base):
-    """An account. `prepaid_since`: energy of intervals that start then or later is charged to the balance."""
+    """An account. Energy of intervals that lie in [prepaid_since, prepaid_until) is charged to the balance.
+
+    `replenish_token` stands for the payment data of automatic payments, which the payment processor keeps.
+    """
 
     __tablename__ = "css_accounts"
     number: Mapped[str] = mapped_column(String(64), primary_key=True)
@@ -33,9 +36,12 @@ class AccountRow(Base):
     service_address: Mapped[str] = mapped_column(Text)
     billing: Mapped[int]
     prepaid_since: Mapped[datetime | None]
+    prepaid_until: Mapped[datetime | None]
     at_zero: Mapped[int]
     fallback: Mapped[int]
     auto_replenish_cents: Mapped[int | None]
+    replenish_method: Mapped[str | None] = mapped_column(String(16))
+    replenish_token: Mapped[str | None] = mapped_column(String(64))
     has_switch: Mapped[bool]
     bill_cycle_day: Mapped[int]
     others_may_prepay: Mapped[bool] = mapped_column(default=False)
@@ -86,11 +92,12 @@ class ContactRow(Base):
 
 
 class PaymentRow(Base):
-    """A payment from the moment it is asked for; `data` is masked."""
+    """A payment from the moment it is asked for; `data` is masked. Nobody requested what a pay station passes on or the
+    utility draws by itself."""
 
     __tablename__ = "css_payments"
     payment_id: Mapped[str] = mapped_column(String(64), primary_key=True)
-    request_id: Mapped[int] = mapped_column(ForeignKey("css_requests.id"))
+    request_id: Mapped[int | None] = mapped_column(ForeignKey("css_requests.id"))
     account_number: Mapped[str] = mapped_column(ForeignKey("css_accounts.number"), index=True)
     amount_cents: Mapped[int] = mapped_column(BigInteger)
     method: Mapped[str | None] = mapped_column(String(16))
