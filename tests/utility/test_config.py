@@ -84,3 +84,18 @@ def test_an_account_whose_meter_is_not_on_the_bench_is_refused(site_loop: LoopTh
 
 def test_no_credential_shows_in_a_printed_configuration() -> None:
     assert "analytical engine" not in repr(config())
+
+
+@pytest.mark.parametrize(
+    ("website", "said"),
+    [
+        ({"listen": "8080"}, "HOST:PORT"),
+        ({"listen": "127.0.0.1:99999"}, "HOST:PORT"),
+        ({"representatives": [{"login": "C-1", "name": "x"}]}, "'C-1' stands twice"),
+        ({"representatives": [{"login": "d", "name": "x", "password_hash": "secret"}]}, "no argon2 hash"),
+        ({"representatives": [{"login": "d", "name": "x", "password": "secret"}]}, "password"),
+    ],
+)
+def test_a_website_that_cannot_be_is_refused(website: dict[str, object], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        config(website=website)

@@ -33,7 +33,7 @@ def addresses(pages: list[Page], role: Role, **parts: list[str]) -> Iterator[tup
             names = [name for name in parts if f"{{{name}}}" in page.path]
             for values in itertools.product(*(parts[name] for name in names)):
                 chosen = dict(zip(names, values, strict=True))
-                yield page, page.path.format(**{"event": "1", "order": "1", **chosen}), chosen
+                yield page, page.path.format(**{"booking": "web-1", "report": "1", "order": "1", **chosen}), chosen
 
 
 def pages_of(here: WebTown) -> list[Page]:
@@ -47,9 +47,9 @@ def test_a_customer_never_sees_anothers_account(here: WebTown) -> None:
     paid = here.pays(clara, 6_000).rpartition("/")[2]
     here.town.after(20)
     mine = here.asks(ada).rpartition("/")[2]
-    asked = 0
+    asked, both = 0, [ACCOUNT, OTHER]
     for page, path, parts in addresses(
-        pages_of(here), Role.CUSTOMER, account=[ACCOUNT, OTHER], request=[mine, hers], payment=[paid]
+        pages_of(here), Role.CUSTOMER, account=both, request=[mine, hers], payment=[paid]
     ):
         if parts.get("account") != OTHER and parts.get("request") != hers and "payment" not in parts:
             continue
@@ -107,7 +107,7 @@ def test_a_forged_form_does_nothing(here: WebTown) -> None:
     assert here.balance() == 0
     for page in pages_of(here):
         if page.method == "POST" and page.role is Role.CUSTOMER and "request" not in page.path:
-            assert ada.http.post(page.path.format(account=ACCOUNT, event=1, order=1)).status_code in (403, 415)
+            assert ada.http.post(page.path.format(account=ACCOUNT, booking="web-1")).status_code in (403, 415)
     assert ada.http.post("/sign-out", data={"token": clara.token}).status_code == 403
     assert ada.http.post("/language", data={"token": "", "language": "es"}).status_code == 403
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tests.conftest import BOTH
-from tests.utility.conftest import ACCOUNT
+from tests.utility.conftest import ACCOUNT, DECLINED, SILENT
 from tests.website.conftest import WebTown
 
 pytestmark = BOTH
@@ -39,3 +39,45 @@ def test_a_customer_prepays_and_sees_the_meter_confirm(web_town: Callable[..., W
     )
     assert ada.field("at_zero") == "Switch the service off"
     assert ada.field("updated")
+
+
+def test_a_form_sent_twice_is_paid_once(web_town: Callable[..., WebTown]) -> None:
+    here = web_town()
+    ada = here.visitor("C-1")
+    path = here.asks(ada)
+    payment = ada.hidden("payment")
+    for _ in range(2):
+        ada.get(path)
+        here.pays(ada, 3_000, payment=payment)
+    here.town.after(1)
+    ada.get(path)
+    here.pays(ada, 3_000, payment=payment)
+    here.town.after(1)
+    assert here.balance() == 3_000
+    ada.get(path)
+    assert ada.hidden("payment") != payment
+    here.pays(ada, 4_000, payment=payment)
+    assert ada.last.status_code == 422
+    assert "sent before with other data" in ada.field("message")
+
+
+def test_a_declined_card_and_a_silent_processor_have_their_words(web_town: Callable[..., WebTown]) -> None:
+    here = web_town()
+    ada = here.visitor("C-1")
+    here.asks(ada)
+    refused = here.pays(ada, 3_000, data_number=DECLINED)
+    here.town.after(1)
+    ada.get(refused)
+    assert (ada.field("stage"), here.balance()) == ("Not paid", 0)
+    assert "was declined" in ada.field("message")
+    ada.get(f"/accounts/{ACCOUNT}/requests/1")
+    silent = here.pays(ada, 3_000, data_number=SILENT)
+    here.town.after(1)
+    ada.get(silent)
+    assert "do not know yet" in ada.field("message")
+    assert here.balance() == 0
+    ada.get(f"/accounts/{ACCOUNT}/requests/1")
+    assert here.pays(ada, 3_000, data_number=SILENT) == silent, "the same payment, given again"
+    here.town.after(1)
+    assert here.balance() == 3_000
+    assert len(here.town.utility.processor.charges) == 1  # type: ignore[attr-defined]

@@ -419,10 +419,12 @@ class UtilityConfig(_Section):
     @model_validator(mode="after")
     def _no_double_names(self) -> Self:
         accounts = [a for c in self.customers for a in c.accounts]
+        staff = () if self.website is None else self.website.representatives
         for what, names in (
             ("customer", [c.id for c in self.customers]),
             ("account", [a.number for a in accounts]),
             ("meter", [a.meter_id for a in accounts]),
+            ("login", [c.id for c in self.customers] + [r.login for r in staff]),
         ):
             for name in names:
                 if names.count(name) > 1:

@@ -13,7 +13,7 @@ def _argon2_hash(given: str | None) -> str | None:
         try:
             argon2.extract_parameters(given)
         except argon2.exceptions.InvalidHash:
-            raise ValueError("is no argon2 hash; `twinbench password` makes one") from None
+            raise ValueError("is no argon2 hash; argon2.PasswordHasher().hash(...) makes one") from None
     return given
 
 
