@@ -143,6 +143,15 @@ class Burning:
 
     # --- asking ------------------------------------------------------------------------------------------------------------
 
+    def display(self, name: str) -> Any:
+        """The driver of the display device, which has read everything that the device told unasked in the hours before.
+
+        The answer to a question that is never told unasked comes after all of that.
+        """
+        driver = self.case.bench.device(name)
+        driver.link()
+        return driver
+
     @property
     def length(self) -> timedelta:
         """The recording interval that the meter has."""

@@ -87,7 +87,7 @@ _add(
 _add(
     "ami-meter",
     "passes_balance_without_time_left",
-    "C3-MSG-12 C3-FR-03",
+    "C3-MSG-12 C3-MSG-15 C3-FR-03",
     "passes the balance to its display device without the time left",
 )
 _add(
@@ -268,7 +268,7 @@ _add("adcs", "refuses_events_back_to_back", "C3-FR-17", "takes events for overla
 
 _add("adcs", "collects_every_other_interval", "C3-FR-07 C3-MSG-14", "collects a watched meter every other interval")
 _add("adcs", "balance_every_other_interval", "C3-FR-08 C3-S4.02 C3-S5.02", "sends every other balance near zero")
-_add("adcs", "drops_zero_moment", "C3-MSG-13 C3-MSG-15", "sends balances without the estimated moment of zero")
+_add("adcs", "drops_zero_moment", "C3-MSG-13", "sends balances without the estimated moment of zero")
 
 # --- MDMS ------------------------------------------------------------------------------------------------------------
 _add("mdms", "receipts_not_published", "C3-S1.10 C3-S2.12 C3-S5.05", "logs receipts and does not make them available")

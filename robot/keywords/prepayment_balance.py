@@ -245,7 +245,7 @@ class prepayment_balance:  # noqa: N801 - Robot finds a library's class by the f
             return
         case, statement = self._case, self._case.statement()
         case.bench.advance(2.0)
-        shown = case.bench.device(self._display_name).balance()
+        shown = self._burning.display(self._display_name).balance()
         self._judge.check(
             id_,
             "the display device shows the last refresh",
@@ -386,7 +386,7 @@ class prepayment_balance:  # noqa: N801 - Robot finds a library's class by the f
         self._judge.acted("C3-S5.07", "the balance reaches zero")
         case = self._case
         said = re.compile(r".*\b(zero|cero)\b.*")
-        display = case.bench.device(self._display_name).message()
+        display = self._burning.display(self._display_name).message()
         self._judge.check(
             "C3-MSG-16", "the meter says so", system="Meter", claim=case.shown().get(DisplayCode.MESSAGE), expected=said
         )

@@ -95,7 +95,7 @@ class prepayment_programme:  # noqa: N801 - Robot finds a library's class by the
         statement = case.statement()
         since = self._burning.charged_until(statement.at)
         own = self._burning.zero_at(statement.balance_cents, statement.at, since) - statement.at
-        shown = case.bench.device(self._display_name).balance()
+        shown = self._burning.display(self._display_name).balance()
         for who, system, claim in (
             ("the meter", "ADCS", case.meter.account().time_left),
             ("the display device", "Display", None if shown is None else shown.time_left),

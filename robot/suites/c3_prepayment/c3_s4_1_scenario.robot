@@ -13,7 +13,7 @@ A Customer Prepays Again By Hand
     [Tags]    C3-S4    C3-MSG-13    C3-MSG-15
     The Display Has Joined    1 minute
     The Customer Has Chosen For Zero    disconnect
-    The Customer Has Service Left For    49 hours
+    The Customer Has Service Left For    50 hours
     CSS Determines That The Threshold Is Reached    C3-S4.01
     ADCS Sends The Balance Every Interval    C3-S4.02    3
     The Message Carries Balance Time Left And Moment Of Zero
@@ -28,7 +28,7 @@ An Automatic Payment Replenishes The Balance
     [Tags]    C3-S4.01    C3-S4.06    C3-S4.07
     The Customer Has Agreed On Automatic Payments    3000
     The Customer Has Chosen For Zero    auto_replenish    disconnect
-    The Customer Has Service Left For    49 hours
+    The Customer Has Service Left For    50 hours
     CSS Determines That The Threshold Is Reached    C3-S4.01
     The Payment Option Replenishes
     CSS Goes On With The Payment

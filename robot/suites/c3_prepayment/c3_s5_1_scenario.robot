@@ -39,7 +39,7 @@ The Account Is Replenished At Zero
 The Balance Nears Zero
     [Documentation]    C3-S5.01 to C3-S5.07, the same for every outcome.
     The Display Has Joined    1 minute
-    The Customer Has Service Left For    49 hours
+    The Customer Has Service Left For    50 hours
     CSS Determines That The Threshold Is Reached    C3-S5.01
     ADCS Sends The Balance Every Interval    C3-S5.02    3
     The Message Carries Balance Time Left And Moment Of Zero
