@@ -1,7 +1,10 @@
 *** Settings ***
 Documentation       C3, scenario 4: the balance nears zero and the customer prepays again, by hand or by an automatic payment.
 ...                 Step by step, in the catalogue's ids.
-Library             ../../keywords/prepayment_requirements.py
+Library             ../../keywords/prepayment_meter.py
+Library             ../../keywords/prepayment_head_end.py
+Library             ../../keywords/prepayment_meter_data.py
+Library             ../../keywords/prepayment_customer_service.py
 Library             ../../keywords/prepayment_display.py
 Library             ../../keywords/prepayment_balance.py
 Test Setup          The Site Is Provisioned

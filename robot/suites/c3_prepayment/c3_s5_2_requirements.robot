@@ -1,6 +1,9 @@
 *** Settings ***
 Documentation       C3: the requirements that scenarios 4 and 5 carry, one test each.
-Library             ../../keywords/prepayment_requirements.py
+Library             ../../keywords/prepayment_meter.py
+Library             ../../keywords/prepayment_head_end.py
+Library             ../../keywords/prepayment_meter_data.py
+Library             ../../keywords/prepayment_customer_service.py
 Library             ../../keywords/prepayment_display.py
 Library             ../../keywords/prepayment_balance.py
 Library             ../../keywords/prepayment_programme.py
