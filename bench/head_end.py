@@ -115,9 +115,11 @@ class HeadEnd(Prepaying):
         """The meter's newest log entry, to begin after."""
         return max((e.sequence for e in self.meter.log()), default=0)
 
-    def arrived(self, after: int) -> list[int]:
-        """Ids of the messages that the meter received since a mark of its log, in their order."""
-        return [e.argument for e in self.meter.log(after) if e.event is EventCode.MESSAGE_RECEIVED]
+    def arrived(self, after: int, text: str | None = None) -> list[int]:
+        """Ids of the messages that the meter received since a mark of its log, in their order; with `text` of those that say
+        it, whoever else sends something meanwhile."""
+        found = [e.argument for e in self.meter.log(after) if e.event is EventCode.MESSAGE_RECEIVED]
+        return found if text is None else [i for i in found if (sent := self.sent(i)) and sent.message.text == text]
 
     def sendings(self, message_id: int) -> list[datetime]:
         """When the ADCS sent a message, by its own log."""

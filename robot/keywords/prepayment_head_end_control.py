@@ -340,7 +340,7 @@ class prepayment_head_end_control:  # noqa: N801 - Robot finds a library's class
         mark, began = case.log_mark(), case.bench.now
         case.alert(text, every=every, until=began + (times - 1) * every + every / 2)
         seen = case.sightings(text, (times + 1) * every, POLL_S)
-        self._count("until its end", len(seen), len(case.arrived(mark)), times)
+        self._count("until its end", len(seen), len(case.arrived(mark, text)), times)
         # from the first poll that saw one to the first that saw the next
         doubt = POLL_S + case.latency_s
         for k, (one, two) in enumerate(pairwise(seen), 1):
@@ -371,7 +371,7 @@ class prepayment_head_end_control:  # noqa: N801 - Robot finds a library's class
         with suppress(NotAccepted):  # where it has ended by itself, the count says so
             case.ask(case.adcs.alerts.take_back, alert)
         seen += case.sightings(text, 3 * every, POLL_S)
-        self._count("until it is taken back", len(seen), len(case.arrived(mark)), times)
+        self._count("until it is taken back", len(seen), len(case.arrived(mark, text)), times)
         self._judge.settle()
 
     @keyword

@@ -18,6 +18,8 @@ from drivers.wire.meter_settings import Rule, Trigger
 
 TRIPS_WITHIN_S = 60.0
 """How long a demand above the limit is given to trip it: far beyond any window that a limit averages over."""
+PREPAID_CENTS = 20_000
+"""A balance far from zero."""
 
 
 @library(scope="TEST")
@@ -130,6 +132,9 @@ class prepayment_limits:  # noqa: N801 - Robot finds a library's class by the fi
     def _to_zero(self, rule: Rule) -> datetime:
         """A prepaid balance falls to zero with a command stored for that; returns when it was told so."""
         case = self._case
+        # With credit in the back office it is the meter alone that finds a balance of zero.
+        case.prepay(PREPAID_CENTS)
+        case.until_receipt(case.message_id, 120)
         case.bill(Billing.PREPAID)
         case.refresh(500)
         case.send(MessageCode.RESTORE)
