@@ -36,6 +36,10 @@ _TRIES = 2  # of what is safe to repeat
 _LISTEN_S = 0.25
 """How often an idle line is read: at 115200 bit/s it brings 3 kB meanwhile, and a serial port keeps four."""
 
+_FULL = 2048
+"""Bytes that one read brings only where the device has been telling things that nobody read."""
+_BACKLOG_MS = 20.0
+
 
 class _Warned(Exception):
     """The device answered with a warning."""
@@ -54,6 +58,7 @@ class _Line(RAVEnBaseDevice):
         self._keep = keep
         self._port: serial.Serial | None = None
         self._poll = select.poll()
+        self._backlog = False
         self._incoming = wire.Notifications()
         self._masks = {"tx": wire.Mask(), "rx": wire.Mask()}
         self.wanted: Callable[[Fragment], bool] = lambda fragment: True
@@ -96,6 +101,7 @@ class _Line(RAVEnBaseDevice):
         if not data:
             self.close()
             raise LinkLost(f"{self._name}: the port is gone; check cable and device")
+        self._backlog = len(data) >= _FULL
         self._told("rx", self._masks["rx"].feed(data))
         found = self._incoming.feed(data)
         for fragment in found:
@@ -107,7 +113,9 @@ class _Line(RAVEnBaseDevice):
         if self._port is None:
             return
         until = time.monotonic() + self._link.timeout  # a device that never stops must not hold the caller
-        while self._poll.poll(0) and time.monotonic() < until:
+        self._backlog = False
+        # Behind a full buffer the device has more to tell, which would come before the answer to a question and pass for it.
+        while self._poll.poll(_BACKLOG_MS if self._backlog else 0) and time.monotonic() < until:
             self.listen()
 
     async def _query(

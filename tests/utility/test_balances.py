@@ -12,6 +12,7 @@ import pytest
 
 from drivers.roles import AtZero, Billing, DisplayCode, MessageCode, ReceiptStatus, Switch
 from tests.utility.conftest import ACCOUNT, DECLINED, METER, Town, means_of
+from twins.utility.adcs_records import Request
 from twins.utility.css.outcomes import NOTICES
 from twins.utility.css.records import BalanceEventKind, Stage, StationPayment
 from twins.utility.errors import NotAccepted, Reason
@@ -88,6 +89,15 @@ def test_above_the_threshold_the_meter_is_told_daily_at_the_time_configured(town
     here.after(3 * 86_400)
     told = [s.at for s in here.ask(here.utility.css.statements, ACCOUNT)][1:]
     assert told == [datetime(2026, 1, 5 + day, 11, 30, tzinfo=UTC) for day in range(3)]
+
+
+def test_nobody_is_cut_off_who_has_never_had_a_credit(town: Towns) -> None:
+    here = town(**LOADED, account={"at_zero": "disconnect"})
+    here.ask(here.utility.adcs.submit, Request("suite", METER, MessageCode.TEXT, text="Hello"))
+    here.after(5 * 3600)
+    assert here.ask(here.utility.css.balance_cents, ACCOUNT) < 0
+    assert (kinds(here), codes(here)) == ([], [])
+    assert here.ask(here.utility.css.stage, ACCOUNT) is Stage.ABOVE
 
 
 def test_a_payment_takes_the_balance_out_of_reach_again(town: Towns) -> None:

@@ -92,7 +92,7 @@ def test_a_customer_prepays_and_sees_it_on_meter_and_page(town: Towns) -> None:
     assert shown[DisplayCode.TIME_LEFT] == "10 d 00 h 00 min"
     page = here.ask(css.account_page, ACCOUNT)
     assert (page.balance_cents, page.credit_wh) == (2_400, 120_000)
-    assert page.zero_at == posting.posted_at + timedelta(days=10)  # nothing was charged since
+    assert page.time_left == timedelta(days=10) - (here.clock.now() - posting.posted_at)
     assert page.daily_average_wh == pytest.approx(12_000)
     assert len(page.intervals) == 30 * 24 - 1  # the hour that began a little over 30 days ago is not whole any more
     assert page.updated_at == posting.posted_at

@@ -145,12 +145,13 @@ class Watch(Part):
 
     def stage(self, account_number: str) -> Stage:
         """How a balance stands."""
-        return Stage(self._row(account_number).stage)
+        row = self._known(account_number)
+        return Stage.ABOVE if row is None else Stage(row.stage)
 
     def outcome(self, account_number: str) -> AtZero | None:
         """What was done at zero, as long as it lasts."""
-        outcome = self._row(account_number).outcome
-        return None if outcome is None else AtZero(outcome)
+        row = self._known(account_number)
+        return None if row is None or row.outcome is None else AtZero(row.outcome)
 
     # --- how a balance stands ---
 
@@ -296,8 +297,8 @@ class Watch(Part):
 
     def _receipt(self, account: AccountRow) -> None:
         """What the meter says to the command at zero: a refused one leads to the next option."""
-        row = self._row(account.number)
-        if row.message_id is None or row.outcome is None:
+        row = self._known(account.number)
+        if row is None or row.message_id is None or row.outcome is None:
             return
         found = self._mdms.receipts(account.meter_id, row.message_id)
         if not found:
