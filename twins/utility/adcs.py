@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from typing import TypeVar
 
 from pydantic import TypeAdapter
-from sqlalchemy import Engine, func, insert, select, update
+from sqlalchemy import Engine, bindparam, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from drivers.errors import DeviceError, LinkLost
@@ -39,6 +39,7 @@ from twins.utility.adcs_tables import MessageIdRow, MessageRow, MeterRow, Reques
 from twins.utility.adcs_tests import MeterTests
 from twins.utility.adcs_watch import IntervalWatch
 from twins.utility.config import AdcsConfig
+from twins.utility.database import table_of
 from twins.utility.errors import NotAccepted, Reason
 from twins.utility.mdms import BalanceStatement, Mdms
 from twins.utility.network import AmiNetwork
@@ -54,6 +55,17 @@ _REQUEST: TypeAdapter[Request] = TypeAdapter(Request)
 _HELD_S = 61.0
 _NO_PRIORITY = 5
 _BATCH_S = 900
+
+
+# Made once: every hour of every meter takes the same few statements.
+_REQUESTS, _MESSAGES, _METERS = table_of(RequestRow), table_of(MessageRow), table_of(MeterRow)
+_ADD_REQUEST, _ADD_MESSAGE = insert(_REQUESTS), insert(_MESSAGES)
+_ADD_TRANSACTION = insert(table_of(TransactionRow))
+_IDS = table_of(MessageIdRow)
+_LAST_ID, _ADD_ID = select(func.max(_IDS.c.id)), insert(_IDS)
+_CHANGE_MESSAGE = update(_MESSAGES).where(_MESSAGES.c.message_id == bindparam("of_message"))
+_CHANGE_METER = update(_METERS).where(_METERS.c.meter_id == bindparam("of_meter"))
+_MESSAGE_AT = select(_MESSAGES).where(_MESSAGES.c.message_id == bindparam("message_id"))
 
 
 @dataclass
@@ -200,10 +212,10 @@ class Adcs:
         """Give out a message id that no message has had. The first of a database is the seconds since 2000, so that a meter
         which remembers ids of an older database does not take new messages for old ones."""
         with self._engine.begin() as connection:
-            last = connection.scalar(select(func.max(MessageIdRow.id)))
+            last = connection.scalar(_LAST_ID)
             now = self._clock.now()
             given = int((now - _FIRST_ID_FROM).total_seconds()) if last is None else last + 1
-            connection.execute(insert(MessageIdRow), {"id": given, "given_at": now})
+            connection.execute(_ADD_ID, {"id": given, "given_at": now})
         return given
 
     def submit(self, request: Request) -> int:
@@ -249,7 +261,6 @@ class Adcs:
         with Session(self._engine) as session, session.begin():
             for one in out:
                 self._record(session, one, now)
-            session.flush()
             for write in writes:
                 write(session)
         for one in out:
@@ -276,25 +287,27 @@ class Adcs:
     def _record(self, session: Session, admitted: Admitted, now: datetime) -> None:
         request, message = admitted.request, admitted.message
         if "requests_not_logged" not in self._defects:
-            session.add(
-                RequestRow(
-                    received_at=now,
-                    source=request.source,
-                    meter_id=request.meter_id,
-                    code=int(request.code),
-                    message_id=message.message_id,
-                    body=_REQUEST.dump_python(request, mode="json"),
-                )
+            session.execute(
+                _ADD_REQUEST,
+                {
+                    "received_at": now,
+                    "source": request.source,
+                    "meter_id": request.meter_id,
+                    "code": int(request.code),
+                    "message_id": message.message_id,
+                    "body": _REQUEST.dump_python(request, mode="json"),
+                },
             )
-        session.add(
-            MessageRow(
-                message_id=message.message_id,
-                meter_id=request.meter_id,
-                source=request.source,
-                body=_MESSAGE.dump_python(message, mode="json"),
-                state=admitted.state,
-                submitted_at=now,
-            )
+        session.execute(
+            _ADD_MESSAGE,
+            {
+                "message_id": message.message_id,
+                "meter_id": request.meter_id,
+                "source": request.source,
+                "body": _MESSAGE.dump_python(message, mode="json"),
+                "state": admitted.state,
+                "submitted_at": now,
+            },
         )
 
     def _queue(self, meter_id: str, message: MeterMessage, now: datetime) -> None:
@@ -451,6 +464,9 @@ class Adcs:
         began = self._clock.now()
         self._log(line, Direction.TO_METER, "read", None, "receipts, intervals, log")
         heard = await self._fetch_receipts(line) and await self._fetch_intervals(line) and await self._fetch_log(line)
+        # written once the MDMS has it all: who dies before reads again, and the MDMS stores nothing twice
+        so_far = {"intervals_since": line.intervals_since, "log_after": line.log_after}
+        self._keep(line, **so_far, **({"collected_at": began} if heard else {}))
         if not heard:
             line.collect_at = self._clock.now() + self._pause(line, heard)
             # those who asked are served by the next attempt, not at once again
@@ -462,7 +478,6 @@ class Adcs:
         while line.collect_at <= began:
             line.collect_at += self._collection_period
         line.collect_at = min(self._watch.next(line.meter_id, self._clock.now()) or line.collect_at, line.collect_at)
-        self._keep(line, collected_at=began)
         for event in asked:
             event.set()
 
@@ -534,7 +549,6 @@ class Adcs:
                 self._mdms.store_intervals(line.meter_id, found)
             self._watch.learn(line.meter_id, found)
             line.intervals_since = last
-            self._keep(line, intervals_since=last)
         return found is not None
 
     async def _fetch_log(self, line: _Line) -> bool:
@@ -546,13 +560,12 @@ class Adcs:
             if "passes_receipts_only" not in self._defects:
                 self._mdms.store_log(line.meter_id, entries)
             line.log_after = last
-            self._keep(line, log_after=last)
         return entries is not None
 
     async def _complete(self, line: _Line, receipt: Receipt) -> bool:
         """A message has its receipt: fetch or pass what belongs to it, and close it. False where the meter does not say."""
-        with Session(self._engine) as session:
-            row = session.get(MessageRow, receipt.message_id)
+        with self._engine.connect() as connection:
+            row = connection.execute(_MESSAGE_AT, {"message_id": receipt.message_id}).one_or_none()
         if row is None or row.meter_id != line.meter_id:
             return True
         if row.receipt_status not in (None, int(ReceiptStatus.DUPLICATE)):
@@ -701,18 +714,17 @@ class Adcs:
         return self._lines[meter_id]
 
     def _known(self, message_id: int) -> bool:
-        with Session(self._engine) as session:
-            return session.get(MessageRow, message_id) is not None
+        with self._engine.connect() as connection:
+            return connection.execute(_MESSAGE_AT, {"message_id": message_id}).one_or_none() is not None
 
     def _update(self, message_id: int, **columns: object) -> None:
         with self._engine.begin() as connection:
-            connection.execute(update(MessageRow).where(MessageRow.message_id == message_id).values(columns))
+            connection.execute(_CHANGE_MESSAGE, {"of_message": message_id, **columns})
 
     def _keep(self, line: _Line, **columns: object) -> None:
         with self._engine.begin() as connection:
-            change = update(MeterRow).where(MeterRow.meter_id == line.meter_id).values(columns)
-            if connection.execute(change).rowcount == 0:
-                connection.execute(insert(MeterRow).values(meter_id=line.meter_id, **columns))
+            if connection.execute(_CHANGE_METER, {"of_meter": line.meter_id, **columns}).rowcount == 0:
+                connection.execute(insert(_METERS), {"meter_id": line.meter_id, **columns})
 
     def _log_receipt(self, line: _Line, receipt: Receipt) -> None:
         self._write(
@@ -750,7 +762,7 @@ class Adcs:
             "detail": detail,
         }
         with self._engine.begin() as connection:
-            connection.execute(insert(TransactionRow), row)
+            connection.execute(_ADD_TRANSACTION, row)
 
 
 def _statement(message: MeterMessage, receipt: Receipt) -> BalanceStatement:

@@ -53,6 +53,12 @@ class Base(DeclarativeBase):
     type_annotation_map = {datetime: UtcDateTime}  # noqa: RUF012 - SQLAlchemy reads it from the class
 
 
+def table_of(model: type[Base]) -> Table:
+    """The table of a model, for statements that are made once and executed over and over, past the ORM."""
+    assert isinstance(model.__table__, Table)
+    return model.__table__
+
+
 _DDL: Any = DDL  # untyped in SQLAlchemy
 _POSTGRES_REFUSAL = _DDL(
     "CREATE OR REPLACE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS "
@@ -62,8 +68,7 @@ _POSTGRES_REFUSAL = _DDL(
 
 def append_only(model: type[Base]) -> type[Base]:
     """Have the database itself refuse to update or delete rows of a table."""
-    table: Any = model.__table__
-    assert isinstance(table, Table)
+    table = table_of(model)
     for change in ("UPDATE", "DELETE"):
         trigger = _DDL(
             f"CREATE TRIGGER {table.name}_no_{change.lower()} BEFORE {change} ON {table.name} "
@@ -85,9 +90,7 @@ def keep_sum(of: type[Base], into: type[Base], *, key: str, value: str) -> None:
     Whoever writes to `of`, in bulk or one by one, the sum is there in the same transaction. `of` has to be append-only.
     What `of` holds already when `into` is created is summed then.
     """
-    rows, sums = of.__table__, into.__table__
-    assert isinstance(rows, Table)
-    assert isinstance(sums, Table)
+    rows, sums = table_of(of), table_of(into)
     sums.add_is_dependent_on(rows)
     add = (
         f"INSERT INTO {sums.name} ({key}, {value}) VALUES (NEW.{key}, NEW.{value}) "

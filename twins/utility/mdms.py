@@ -8,10 +8,10 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import ColumnElement, Engine, func, select
+from sqlalchemy import ColumnElement, Engine, Executable, Insert, bindparam, func, insert, select
 from sqlalchemy.orm import Session
 
 from drivers.roles import (
@@ -29,10 +29,12 @@ from drivers.roles import (
 from twins.clock import Clock, Timer
 from twins.noise import bounded
 from twins.utility.config import HistoryConfig, UtilityConfig
+from twins.utility.database import table_of
 from twins.utility.mdms_tables import BalanceRow, FeedRow, IntervalRow, LogRow, ReceiptRow, ScheduleRow, TestResultRow
 
 T = TypeVar("T")
 _HOUR = timedelta(hours=1)
+_EVER, _NEVER = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 
 
 class Kind(enum.StrEnum):
@@ -81,6 +83,39 @@ TABLES: dict[Kind, type[Any]] = {
     Kind.SCHEDULE: ScheduleRow,
     Kind.BALANCE: BalanceRow,
 }
+
+_KEYS: dict[Kind, tuple[str, ...]] = {
+    Kind.RECEIPT: ("sequence", "completed_at", "message_id"),
+    Kind.INTERVAL: ("ends_at",),
+    Kind.LOG: ("sequence", "at"),
+    Kind.TEST: ("message_id",),
+    Kind.SCHEDULE: (),
+    Kind.BALANCE: ("message_id",),
+}
+"""What tells an item from another one of the same meter."""
+
+
+def _same(kind: Kind) -> Executable:
+    columns = table_of(TABLES[kind]).c
+    return select(columns.id).where(*(columns[name] == bindparam(name) for name in ("meter_id", *_KEYS[kind])))
+
+
+# Made once: a meter that is read every hour has the same few statements executed over and over.
+_SAME: dict[Kind, Executable] = {kind: _same(kind) for kind in Kind}
+_ADD: dict[Kind, Insert] = {kind: insert(table_of(TABLES[kind])) for kind in Kind}
+_PUBLISH = insert(table_of(FeedRow))
+_I = table_of(IntervalRow).c
+_INTERVALS = (
+    select(_I.ends_at, _I.length_s, _I.energy_wh, _I.complete, _I.received_at, _I.available_at)
+    .where(
+        _I.meter_id == bindparam("meter_id"),
+        _I.available_at <= bindparam("now"),
+        _I.ends_at > bindparam("since"),
+        _I.ends_at <= bindparam("until"),
+    )
+    .order_by(_I.ends_at, _I.id)
+)
+_INTERVAL_COUNT = select(func.count()).where(_I.meter_id == bindparam("meter_id"), _I.available_at <= bindparam("now"))
 
 
 class Mdms:
@@ -131,23 +166,22 @@ class Mdms:
             Kind.RECEIPT,
             meter_id,
             (
-                ReceiptRow(
-                    sequence=r.sequence,
-                    message_id=r.message_id,
-                    code=int(r.code),
-                    claimed_meter_id=r.meter_id,
-                    status=int(r.status),
-                    completed_at=r.completed_at,
-                )
+                {
+                    "sequence": r.sequence,
+                    "message_id": r.message_id,
+                    "code": int(r.code),
+                    "claimed_meter_id": r.meter_id,
+                    "status": int(r.status),
+                    "completed_at": r.completed_at,
+                }
                 for r in receipts
             ),
-            ("sequence", "completed_at", "message_id"),
             hidden="receipts_not_published" in self._defects,
         )
 
     def store_intervals(self, meter_id: str, intervals: Sequence[Interval]) -> None:
         """Store interval usage and publish it."""
-        self._store(Kind.INTERVAL, meter_id, (_interval_row(i) for i in intervals), ("ends_at",))
+        self._store(Kind.INTERVAL, meter_id, (_interval_columns(i) for i in intervals))
 
     def store_log(self, meter_id: str, entries: Sequence[LogEntry]) -> None:
         """Store a meter's log entries and publish them."""
@@ -155,45 +189,44 @@ class Mdms:
             Kind.LOG,
             meter_id,
             (
-                LogRow(
-                    sequence=e.sequence,
-                    at=e.at,
-                    event=int(e.event),
-                    message_code=None if e.message_code is None else int(e.message_code),
-                    argument=e.argument,
-                )
+                {
+                    "sequence": e.sequence,
+                    "at": e.at,
+                    "event": int(e.event),
+                    "message_code": None if e.message_code is None else int(e.message_code),
+                    "argument": e.argument,
+                }
                 for e in entries
             ),
-            ("sequence", "at"),
             hidden="hides_meter_logs" in self._defects,
         )
 
     def store_test_result(self, meter_id: str, result: MeterTestResult) -> None:
         """Store the result of a meter test and publish it."""
-        row = TestResultRow(
-            message_id=result.message_id,
-            completed_at=result.completed_at,
-            connected=result.connected,
-            switch=result.switch.value,
-            energised=result.energised,
-            load_side_voltage_v=result.load_side_voltage_v,
-            load_side_current_a=result.load_side_current_a,
-        )
-        self._store(Kind.TEST, meter_id, [row], ("message_id",), hidden="hides_test_results" in self._defects)
+        columns = {
+            "message_id": result.message_id,
+            "completed_at": result.completed_at,
+            "connected": result.connected,
+            "switch": result.switch.value,
+            "energised": result.energised,
+            "load_side_voltage_v": result.load_side_voltage_v,
+            "load_side_current_a": result.load_side_current_a,
+        }
+        self._store(Kind.TEST, meter_id, [columns], hidden="hides_test_results" in self._defects)
 
     def store_balance(self, meter_id: str, statement: BalanceStatement) -> None:
         """Store what a meter was told of its account and publish it."""
-        row = BalanceRow(
-            message_id=statement.message_id,
-            confirmed_at=statement.confirmed_at,
-            balance_cents=statement.balance_cents,
-            credit_wh=statement.credit_wh,
-            price_millicents_per_kwh=statement.price_millicents_per_kwh,
-            time_left_s=None if statement.time_left is None else statement.time_left.total_seconds(),
-            zero_at=statement.zero_at,
-            at_zero=None if statement.at_zero is None else statement.at_zero.value,
-        )
-        self._store(Kind.BALANCE, meter_id, [row], ("message_id",))
+        columns = {
+            "message_id": statement.message_id,
+            "confirmed_at": statement.confirmed_at,
+            "balance_cents": statement.balance_cents,
+            "credit_wh": statement.credit_wh,
+            "price_millicents_per_kwh": statement.price_millicents_per_kwh,
+            "time_left_s": None if statement.time_left is None else statement.time_left.total_seconds(),
+            "zero_at": statement.zero_at,
+            "at_zero": None if statement.at_zero is None else statement.at_zero.value,
+        }
+        self._store(Kind.BALANCE, meter_id, [columns])
 
     def store_schedule(self, meter_id: str, events: Sequence[ScheduledEvent]) -> None:
         """Take over the schedule that a meter holds now: events it no longer holds are withdrawn. Publishes it."""
@@ -207,22 +240,22 @@ class Mdms:
             for row, event in zip(held, known, strict=True):
                 if event not in events:
                     row.withdrawn_at = now
-                    session.add(_published(Kind.SCHEDULE, row, available, withdrawn=True))
+                    session.execute(_PUBLISH, _publication(Kind.SCHEDULE, meter_id, row.id, available, withdrawn=True))
                     withdrawn = True
         if withdrawn:
             self._announce(Kind.SCHEDULE, meter_id, available)
-        rows = (
-            ScheduleRow(
-                event_id=e.event_id,
-                starts_at=e.starts_at,
-                ends_at=e.ends_at,
-                credit_wh=e.credit_wh,
-                at_zero=e.at_zero.value,
-            )
+        columns = (
+            {
+                "event_id": e.event_id,
+                "starts_at": e.starts_at,
+                "ends_at": e.ends_at,
+                "credit_wh": e.credit_wh,
+                "at_zero": e.at_zero.value,
+            }
             for e in events
             if e not in known
         )
-        self._store(Kind.SCHEDULE, meter_id, rows, ())
+        self._store(Kind.SCHEDULE, meter_id, columns)
 
     # --- what other systems may ask ---
 
@@ -236,16 +269,9 @@ class Mdms:
     ) -> tuple[Stored[Interval], ...]:
         """Interval usage of a meter that is available and lies in [since, until), oldest first."""
         # the start is computed, so the index on the end narrows and the rest is looked at
-        where = [] if since is None else [IntervalRow.ends_at > since]
-        where += [] if until is None else [IntervalRow.ends_at <= until]
-        row = IntervalRow
-        query = (
-            select(row.ends_at, row.length_s, row.energy_wh, row.complete, row.received_at, row.available_at)
-            .where(row.meter_id == meter_id, row.available_at <= self._clock.now(), *where)
-            .order_by(row.ends_at, row.id)
-        )
-        with Session(self._engine) as session:
-            found = session.execute(query).all()
+        asked = {"meter_id": meter_id, "now": self._clock.now(), "since": since or _EVER, "until": until or _NEVER}
+        with self._engine.connect() as connection:
+            found = connection.execute(_INTERVALS, asked).all()
         return tuple(
             Stored(meter_id, Interval(ends_at, timedelta(seconds=length_s), energy_wh, complete), received, available)
             for ends_at, length_s, energy_wh, complete, received, available in found
@@ -254,10 +280,8 @@ class Mdms:
 
     def interval_count(self, meter_id: str) -> int:
         """How many intervals of a meter are available."""
-        row = IntervalRow
-        query = select(func.count()).where(row.meter_id == meter_id, row.available_at <= self._clock.now())
-        with Session(self._engine) as session:
-            return session.scalar(query) or 0
+        with self._engine.connect() as connection:
+            return connection.scalar(_INTERVAL_COUNT, {"meter_id": meter_id, "now": self._clock.now()}) or 0
 
     def logs(self, meter_id: str) -> tuple[Stored[LogEntry], ...]:
         """Log entries of a meter that are available, oldest first."""
@@ -284,24 +308,20 @@ class Mdms:
 
     # --- inside ---
 
-    def _store(
-        self, kind: Kind, meter_id: str, rows: Iterable[Row], key: tuple[str, ...], hidden: bool = False
-    ) -> None:
+    def _store(self, kind: Kind, meter_id: str, items: Iterable[dict[str, Any]], hidden: bool = False) -> None:
         now = self._clock.now()
         available = None if hidden else self._available_from(now)
-        table = TABLES[kind]
-        new: list[Any] = []
-        with Session(self._engine) as session, session.begin():
-            for row in rows:
-                same = [getattr(table, name) == getattr(row, name) for name in key]
-                if key and session.scalar(select(table.id).where(table.meter_id == meter_id, *same)) is not None:
+        new: list[int] = []
+        with self._engine.begin() as connection:
+            for item in items:
+                columns = {**item, "meter_id": meter_id, "received_at": now, "available_at": available}
+                if _KEYS[kind] and connection.scalar(_SAME[kind], columns) is not None:
                     continue
-                row.meter_id, row.received_at, row.available_at = meter_id, now, available
-                session.add(row)
-                new.append(row)
-            session.flush()
-            if available is not None:
-                session.add_all(_published(kind, row, available) for row in new)
+                key = connection.execute(_ADD[kind], columns).inserted_primary_key
+                assert key is not None
+                new.append(key[0])
+            if new and available is not None:
+                connection.execute(_PUBLISH, [_publication(kind, meter_id, item_id, available) for item_id in new])
         if new and available is not None:
             self._announce(kind, meter_id, available)
 
@@ -328,26 +348,42 @@ class Mdms:
             return tuple(stored(kind, row) for row in session.scalars(query.order_by(order, table.id)))
 
     def _load_history(self, meter_id: str, history: HistoryConfig) -> None:
-        with Session(self._engine) as session, session.begin():
-            if session.scalar(select(func.count()).where(IntervalRow.meter_id == meter_id)):
+        with self._engine.begin() as connection:
+            if connection.scalar(select(func.count()).where(IntervalRow.meter_id == meter_id)):
                 return
+            rows = []
             seed = self._seed if history.seed is None else history.seed
             last = self._clock.now().replace(minute=0, second=0, microsecond=0)
             for back in range(history.days * 24, 0, -1):
                 start = last - back * _HOUR
                 share = 1 + history.spread * bounded(seed, meter_id, "consumption history", start)
                 energy = history.by_hour_wh[start.astimezone(self._config.zone).hour] * share
-                row = _interval_row(Interval(start + _HOUR, _HOUR, round(energy, 3), complete=True))
-                row.meter_id, row.received_at, row.available_at = meter_id, row.ends_at, row.ends_at
-                session.add(row)
+                columns = _interval_columns(Interval(start + _HOUR, _HOUR, round(energy, 3), complete=True))
+                at = columns["ends_at"]
+                rows.append({**columns, "meter_id": meter_id, "received_at": at, "available_at": at})
+            if rows:
+                connection.execute(_ADD[Kind.INTERVAL], rows)
 
 
-def _published(kind: Kind, row: Any, available: datetime, withdrawn: bool = False) -> FeedRow:
-    return FeedRow(kind=kind, meter_id=row.meter_id, item_id=row.id, withdrawn=withdrawn, available_at=available)
+def _publication(
+    kind: Kind, meter_id: str, item_id: int, available: datetime, withdrawn: bool = False
+) -> dict[str, Any]:
+    return {
+        "kind": kind,
+        "meter_id": meter_id,
+        "item_id": item_id,
+        "withdrawn": withdrawn,
+        "available_at": available,
+    }
 
 
-def _interval_row(i: Interval) -> IntervalRow:
-    return IntervalRow(ends_at=i.ends_at, length_s=i.length.total_seconds(), energy_wh=i.energy_wh, complete=i.complete)
+def _interval_columns(i: Interval) -> dict[str, Any]:
+    return {
+        "ends_at": i.ends_at,
+        "length_s": i.length.total_seconds(),
+        "energy_wh": i.energy_wh,
+        "complete": i.complete,
+    }
 
 
 def _scheduled(row: ScheduleRow) -> ScheduledEvent:

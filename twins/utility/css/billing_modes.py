@@ -10,12 +10,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import Connection, bindparam, select
 from sqlalchemy.orm import Session
 
 from drivers.roles import Billing, Interval
 from twins.utility.css.billing_tables import BillingModeRow
 from twins.utility.css.tables import AccountRow
+from twins.utility.database import table_of
+
+_ROWS = table_of(BillingModeRow).c
+_MODES = (
+    select(_ROWS.since, _ROWS.billing).where(_ROWS.account_number == bindparam("account_number")).order_by(_ROWS.id)
+)
 
 
 @dataclass(frozen=True)
@@ -26,12 +32,10 @@ class Mode:
     billing: Billing
 
 
-def modes(session: Session, account_number: str) -> tuple[Mode, ...]:
+def modes(session: Session | Connection, account_number: str) -> tuple[Mode, ...]:
     """How an account has been billed, oldest first."""
-    rows = session.scalars(
-        select(BillingModeRow).where(BillingModeRow.account_number == account_number).order_by(BillingModeRow.id)
-    )
-    return tuple(Mode(r.since, Billing(r.billing)) for r in rows)
+    rows = session.execute(_MODES, {"account_number": account_number})
+    return tuple(Mode(since, Billing(billing)) for since, billing in rows)
 
 
 def begin(session: Session, account: AccountRow, billing: Billing, since: datetime) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from sqlalchemy.orm import Session
-
 from drivers.roles import Billing
 from twins.utility.css import billing_modes, ledger
 from twins.utility.css.context import Context, Part
@@ -34,9 +32,9 @@ class Charging(Part):
         """Charge the intervals that have become available, each once: to events what falls into them, the rest to the account
         for its prepaid time."""
         self._events.charge(account)
-        with Session(self._engine) as session:
-            how = billing_modes.modes(session, account.number)
-            until = ledger.charged_until(session, account.number)
+        with self._engine.connect() as connection:
+            how = billing_modes.modes(connection, account.number)
+            until = ledger.charged_until(connection, account.number)
         began = next((mode.since for mode in how if mode.billing is Billing.PREPAID), None)
         if began is None:
             return
@@ -45,5 +43,5 @@ class Charging(Part):
         found = [s.value for s in self._mdms.intervals(account.meter_id, since)]
         intervals = self._events.rest(account.number, billing_modes.billed(found, how, Billing.PREPAID))
         price = self._config.tariff.price_millicents_per_kwh
-        with Session(self._engine) as session, session.begin():
-            ledger.charge_energy(session, account.number, self._clock.now(), intervals, price)
+        with self._engine.begin() as connection:
+            ledger.charge_energy(connection, account.number, self._clock.now(), intervals, price)

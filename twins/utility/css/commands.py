@@ -10,7 +10,7 @@ import dataclasses
 from datetime import timedelta
 
 from pydantic import TypeAdapter
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.orm import Session
 
 from drivers.roles import AtZero, Billing, MessageCode
@@ -21,8 +21,16 @@ from twins.utility.css.customers import Customers
 from twins.utility.css.estimates import Estimates
 from twins.utility.css.records import Command, Entry, Statement
 from twins.utility.css.tables import AccountRow, LedgerRow, OutboxRow, PaymentRow, StatementRow
+from twins.utility.database import table_of
 
 _REQUEST: TypeAdapter[Request] = TypeAdapter(Request)
+
+# Made once: a balance that nears zero is sent every hour.
+_ACCOUNTS, _OUTBOX = table_of(AccountRow), table_of(OutboxRow)
+_ADD_STATEMENT, _PUT_OUT = insert(table_of(StatementRow)), insert(_OUTBOX)
+_REFRESHED = update(_ACCOUNTS).where(_ACCOUNTS.c.number == bindparam("of_account"))
+_WAITING = select(_OUTBOX.c.id, _OUTBOX.c.body).where(_OUTBOX.c.submitted_at.is_(None)).order_by(_OUTBOX.c.id)
+_SUBMITTED = update(_OUTBOX).where(_OUTBOX.c.id == bindparam("of_entry"))
 
 
 class Commands(Part):
@@ -62,8 +70,8 @@ class Commands(Part):
     def tell(self, account: AccountRow, held: Statement) -> int:
         """Send a balance as it is held now to the meter, while an event runs that of its purse; returns the message id."""
         message_id = self._adcs.new_message_id()
-        with Session(self._engine) as session:
-            running = purses.running_cents(session, account.number, self._clock.now())
+        with self._engine.connect() as connection:
+            running = purses.running_cents(connection, account.number, self._clock.now())
         if running is not None:
             held = self._estimates.state(account, running, None)
         statement = dataclasses.replace(held, message_id=message_id)
@@ -86,22 +94,23 @@ class Commands(Part):
         at_zero: AtZero | None = None,
     ) -> None:
         """Put a statement on record and the command to send it into the outbox; `wake` once that is committed."""
-        session.add(
-            StatementRow(
-                account_number=account.number,
-                at=statement.at,
-                message_id=message_id,
-                balance_cents=statement.balance_cents,
-                credit_wh=statement.credit_wh,
-                tariff=statement.tariff,
-                price_millicents_per_kwh=statement.price_millicents_per_kwh,
-                profile_wh=list(statement.profile_wh),
-                profile_from=statement.profile_from,
-                profile_to=statement.profile_to,
-                zero_at=statement.zero_at,
-            )
+        session.execute(
+            _ADD_STATEMENT,
+            {
+                "account_number": account.number,
+                "at": statement.at,
+                "message_id": message_id,
+                "balance_cents": statement.balance_cents,
+                "credit_wh": statement.credit_wh,
+                "tariff": statement.tariff,
+                "price_millicents_per_kwh": statement.price_millicents_per_kwh,
+                "profile_wh": list(statement.profile_wh),
+                "profile_from": statement.profile_from,
+                "profile_to": statement.profile_to,
+                "zero_at": statement.zero_at,
+            },
         )
-        session.get_one(AccountRow, account.number).refreshed_at = statement.at
+        session.execute(_REFRESHED, {"of_account": account.number, "refreshed_at": statement.at})
         left = statement.time_left
         if "forecast_stays_at_threshold" in self._defects and code is MessageCode.BALANCE:
             left = timedelta(hours=48)
@@ -122,31 +131,28 @@ class Commands(Part):
     def put_out(self, session: Session, account: AccountRow, request: Request) -> None:
         """Put a request to the ADCS, which has its message id, into the outbox; `wake` once that is committed."""
         assert request.message_id is not None
-        session.add(
-            OutboxRow(
-                account_number=account.number,
-                message_id=request.message_id,
-                code=int(request.code),
-                body=_REQUEST.dump_python(request, mode="json"),
-                created_at=self._clock.now(),
-            )
+        session.execute(
+            _PUT_OUT,
+            {
+                "account_number": account.number,
+                "message_id": request.message_id,
+                "code": int(request.code),
+                "body": _REQUEST.dump_python(request, mode="json"),
+                "created_at": self._clock.now(),
+            },
         )
-        session.flush()
 
     async def send(self) -> None:
         """Hand the outbox to the ADCS, oldest command first, whenever there is something in it."""
         while True:
             await self._to_send.wait()
             self._to_send.clear()
-            with Session(self._engine) as session:
-                waiting = session.scalars(
-                    select(OutboxRow).where(OutboxRow.submitted_at.is_(None)).order_by(OutboxRow.id)
-                ).all()
-            for command in waiting:
-                self._adcs.submit(_REQUEST.validate_python(command.body))
-                submitted = update(OutboxRow).where(OutboxRow.id == command.id).values(submitted_at=self._clock.now())
+            with self._engine.connect() as connection:
+                waiting = connection.execute(_WAITING).all()
+            for entry, body in waiting:
+                self._adcs.submit(_REQUEST.validate_python(body))
                 with self._engine.begin() as connection:
-                    connection.execute(submitted)
+                    connection.execute(_SUBMITTED, {"of_entry": entry, "submitted_at": self._clock.now()})
 
     def runs(self, account: AccountRow) -> bool:
         """Whether an account is prepaid and has ever had a credit, other than for an event."""

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, func, select
 from sqlalchemy.orm import Session
 
 from drivers.roles import Interval
@@ -17,10 +17,15 @@ from twins.utility.css.customers import Customers
 from twins.utility.css.history import Histories
 from twins.utility.css.records import Estimate, LedgerEntry, Statement
 from twins.utility.css.tables import AccountRow, PostingRow
+from twins.utility.database import table_of
 from twins.utility.errors import NotAccepted, Reason
 from twins.utility.tariff import cost_cents, cost_rounded_up_cents, credit_wh
 
 _SAME_WH_A_DAY = 20_000.0
+_POSTINGS = table_of(PostingRow).c
+_BEGAN = select(func.max(_POSTINGS.posted_at)).where(
+    _POSTINGS.account_number == bindparam("account_number"), _POSTINGS.balance_cents <= _POSTINGS.amount_cents
+)
 
 
 class Estimates(Part):
@@ -81,8 +86,12 @@ class Estimates(Part):
     def balance_cents(self, account_number: str) -> int:
         """The balance of an account: the sum of its ledger."""
         self._customers.account(account_number)
-        with Session(self._engine) as session:
-            return ledger.balance_cents(session, account_number)
+        return self.held_cents(account_number)
+
+    def held_cents(self, account_number: str) -> int:
+        """The same of an account that is known to be there."""
+        with self._engine.connect() as connection:
+            return ledger.balance_cents(connection, account_number)
 
     def ledger(self, account_number: str) -> tuple[LedgerEntry, ...]:
         """The ledger of an account, oldest entry first."""
@@ -129,13 +138,9 @@ class Estimates(Part):
         """Until when what was used is in the balance; what a payment found used up had used nothing since."""
         if account.prepaid_since is None:
             return now
-        with Session(self._engine) as session:
-            charged = ledger.charged_until(session, account.number)
-            began = session.scalar(
-                select(func.max(PostingRow.posted_at)).where(
-                    PostingRow.account_number == account.number, PostingRow.balance_cents <= PostingRow.amount_cents
-                )
-            )
+        with self._engine.connect() as connection:
+            charged = ledger.charged_until(connection, account.number)
+            began = connection.scalar(_BEGAN, {"account_number": account.number})
         return min(now, max(at for at in (account.prepaid_since, charged, began) if at is not None))
 
 

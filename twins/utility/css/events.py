@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from drivers.roles import Interval, MessageCode
@@ -25,6 +25,7 @@ from twins.utility.css.customers import Customers
 from twins.utility.css.estimates import Estimates
 from twins.utility.css.records import Entry
 from twins.utility.css.tables import AccountRow, LedgerRow
+from twins.utility.database import table_of
 from twins.utility.errors import NotAccepted
 from twins.utility.event_options import EventOutcome, Programme
 from twins.utility.tariff import credit_wh
@@ -33,6 +34,17 @@ _LATEST = timedelta(days=7)
 """So long after an event its late intervals are still looked for."""
 _LATE = timedelta(days=2)
 """So late an interval may be behind those after it."""
+
+_BOOKINGS = table_of(BookingRow).c
+_SPANS = select(_BOOKINGS.starts_at, _BOOKINGS.ends_at, _BOOKINGS.ended_at).where(
+    _BOOKINGS.location == bindparam("location"), _BOOKINGS.state.in_([BookingState.PAID, BookingState.CLOSED])
+)
+_CHARGED_HERE = select(_BOOKINGS.booking_id).where(
+    _BOOKINGS.location == bindparam("location"),
+    _BOOKINGS.starts_at < bindparam("now"),
+    (_BOOKINGS.state == BookingState.PAID)
+    | ((_BOOKINGS.state == BookingState.CLOSED) & (_BOOKINGS.ends_at > bindparam("since"))),
+)
 
 
 class Events(Part):
@@ -146,14 +158,9 @@ class Events(Part):
 
     def rest(self, account_number: str, intervals: list[Interval]) -> list[Interval]:
         """Intervals of an account without the energy that events pay."""
-        with Session(self._engine) as session:
-            rows = session.scalars(
-                select(BookingRow).where(
-                    BookingRow.location == account_number,
-                    BookingRow.state.in_([BookingState.PAID, BookingState.CLOSED]),
-                )
-            ).all()
-        spans = [purses.span_of(row) for row in rows]
+        with self._engine.connect() as connection:
+            rows = connection.execute(_SPANS, {"location": account_number})
+            spans = [(starts_at, ended_at or ends_at) for starts_at, ends_at, ended_at in rows]
         return [purses.rest(i, spans) for i in intervals] if spans else intervals
 
     def page(self, booking: Booking) -> EventPage:
@@ -228,19 +235,14 @@ class Events(Part):
             return list(session.scalars(query.order_by(BookingRow.starts_at)))
 
     def _charged_here(self, account_number: str, now: datetime) -> list[BookingRow]:
+        with self._engine.connect() as connection:
+            asked = {"location": account_number, "now": now, "since": now - _LATEST}
+            found = connection.execute(_CHARGED_HERE, asked).scalars().all()
+        if not found:
+            return []
         with Session(self._engine) as session:
-            return list(
-                session.scalars(
-                    select(BookingRow)
-                    .where(
-                        BookingRow.location == account_number,
-                        BookingRow.starts_at < now,
-                        (BookingRow.state == BookingState.PAID)
-                        | ((BookingRow.state == BookingState.CLOSED) & (BookingRow.ends_at > now - _LATEST)),
-                    )
-                    .order_by(BookingRow.starts_at)
-                )
-            )
+            query = select(BookingRow).where(BookingRow.booking_id.in_(found)).order_by(BookingRow.starts_at)
+            return list(session.scalars(query))
 
     def _intervals(self, row: BookingRow) -> list[Interval]:
         start, end = purses.span_of(row)

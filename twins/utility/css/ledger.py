@@ -9,13 +9,32 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import insert, select
+from sqlalchemy import Connection, bindparam, insert, select
 from sqlalchemy.orm import Session
 
 from drivers.roles import Interval
 from twins.utility.css.records import Entry, LedgerEntry
 from twins.utility.css.tables import AccountBalanceRow, LedgerRow
+from twins.utility.database import table_of
 from twins.utility.tariff import charge_cents
+
+# Made once: every interval of every account takes them.
+_LEDGER, _BALANCES = table_of(LedgerRow), table_of(AccountBalanceRow)
+_OF_ACCOUNT = _LEDGER.c.account_number == bindparam("account_number")
+_ADD = insert(_LEDGER)
+_BALANCE = select(_BALANCES.c.cents).where(_BALANCES.c.account_number == bindparam("account_number"))
+_CHARGED = select(_LEDGER.c.interval_ends_at).where(
+    _OF_ACCOUNT, _LEDGER.c.interval_ends_at >= bindparam("first"), _LEDGER.c.interval_ends_at <= bindparam("last")
+)
+_CARRIED = (
+    select(_LEDGER.c.carried).where(_OF_ACCOUNT, _LEDGER.c.kind == Entry.ENERGY).order_by(_LEDGER.c.id.desc()).limit(1)
+)
+_CHARGED_UNTIL = (
+    select(_LEDGER.c.interval_ends_at)
+    .where(_OF_ACCOUNT, _LEDGER.c.interval_ends_at.is_not(None))
+    .order_by(_LEDGER.c.interval_ends_at.desc())
+    .limit(1)
+)
 
 
 @dataclass(frozen=True)
@@ -28,10 +47,9 @@ class Movement:
     reference: str
 
 
-def balance_cents(session: Session, account_number: str) -> int:
+def balance_cents(session: Session | Connection, account_number: str) -> int:
     """Sum of all entries of an account, as the database keeps it."""
-    cents = session.scalar(select(AccountBalanceRow.cents).where(AccountBalanceRow.account_number == account_number))
-    return cents or 0
+    return session.scalar(_BALANCE, {"account_number": account_number}) or 0
 
 
 def entries(session: Session, account_number: str) -> tuple[LedgerEntry, ...]:
@@ -56,7 +74,7 @@ def post(session: Session, at: datetime, movements: Sequence[Movement]) -> None:
     """Enter any number of movements at once, all of them or none."""
     if movements:
         session.execute(
-            insert(LedgerRow),
+            _ADD,
             [
                 {
                     "account_number": m.account_number,
@@ -71,30 +89,20 @@ def post(session: Session, at: datetime, movements: Sequence[Movement]) -> None:
 
 
 def charge_energy(
-    session: Session, account_number: str, at: datetime, intervals: Sequence[Interval], price_millicents_per_kwh: int
+    session: Session | Connection,
+    account_number: str,
+    at: datetime,
+    intervals: Sequence[Interval],
+    price_millicents_per_kwh: int,
 ) -> int:
     """Charge the energy of intervals, each once; returns how many were charged. A fraction of a cent is carried on."""
     if not intervals:
         return 0
     ends = [i.ends_at for i in intervals]
     known = set(
-        session.scalars(
-            select(LedgerRow.interval_ends_at).where(
-                LedgerRow.account_number == account_number,
-                LedgerRow.interval_ends_at >= min(ends),
-                LedgerRow.interval_ends_at <= max(ends),
-            )
-        )
+        session.execute(_CHARGED, {"account_number": account_number, "first": min(ends), "last": max(ends)}).scalars()
     )
-    carry = (
-        session.scalar(
-            select(LedgerRow.carried)
-            .where(LedgerRow.account_number == account_number, LedgerRow.kind == Entry.ENERGY)
-            .order_by(LedgerRow.id.desc())
-            .limit(1)
-        )
-        or 0
-    )
+    carry = session.scalar(_CARRIED, {"account_number": account_number}) or 0
     rows = []
     for i in sorted(intervals, key=lambda i: i.ends_at):
         if i.ends_at in known:
@@ -116,15 +124,10 @@ def charge_energy(
             }
         )
     if rows:
-        session.execute(insert(LedgerRow), rows)
+        session.execute(_ADD, rows)
     return len(rows)
 
 
-def charged_until(session: Session, account_number: str) -> datetime | None:
+def charged_until(session: Session | Connection, account_number: str) -> datetime | None:
     """End of the last interval that was charged."""
-    return session.scalar(
-        select(LedgerRow.interval_ends_at)
-        .where(LedgerRow.account_number == account_number, LedgerRow.interval_ends_at.is_not(None))
-        .order_by(LedgerRow.interval_ends_at.desc())
-        .limit(1)
-    )
+    return session.scalar(_CHARGED_UNTIL, {"account_number": account_number})

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from sqlalchemy import func, select
+from sqlalchemy import Connection, bindparam, func, select
 from sqlalchemy.orm import Session
 
 from drivers.roles import Interval
@@ -18,12 +18,20 @@ from twins.utility.css import ledger
 from twins.utility.css.booking_records import BookingState, PurseEntry, PurseEntryKind, Span
 from twins.utility.css.booking_tables import BookingRow, PurseRow
 from twins.utility.css.records import Entry
+from twins.utility.database import table_of
 from twins.utility.tariff import charge_cents
 
 _NOTHING = timedelta(0)
+_BOOKINGS = table_of(BookingRow).c
+_RUNNING = select(_BOOKINGS.booking_id, _BOOKINGS.ended_at).where(
+    _BOOKINGS.location == bindparam("location"),
+    _BOOKINGS.state == BookingState.PAID,
+    _BOOKINGS.starts_at <= bindparam("now"),
+    _BOOKINGS.ends_at > bindparam("now"),
+)
 
 
-def balance_cents(session: Session, booking_id: str) -> int:
+def balance_cents(session: Session | Connection, booking_id: str) -> int:
     """What is in a purse: the sum of its entries."""
     return session.scalar(select(func.sum(PurseRow.cents)).where(PurseRow.booking_id == booking_id)) or 0
 
@@ -136,18 +144,11 @@ def rest(interval: Interval, spans: Sequence[Span]) -> Interval:
     return interval if not taken else replace(interval, energy_wh=(round(interval.energy_wh * 1000) - taken) / 1000)
 
 
-def running_cents(session: Session, account_number: str, now: datetime) -> int | None:
+def running_cents(session: Session | Connection, account_number: str, now: datetime) -> int | None:
     """What is in the purse of the event that runs at a facility; None where none does."""
-    rows = session.scalars(
-        select(BookingRow).where(
-            BookingRow.location == account_number,
-            BookingRow.state == BookingState.PAID,
-            BookingRow.starts_at <= now,
-            BookingRow.ends_at > now,
-        )
-    ).all()
-    running = [row for row in rows if span_of(row)[1] > now]
-    return balance_cents(session, running[0].booking_id) if running else None
+    rows = session.execute(_RUNNING, {"location": account_number, "now": now})
+    running = [booking_id for booking_id, ended_at in rows if ended_at is None or ended_at > now]
+    return balance_cents(session, running[0]) if running else None
 
 
 def _add(session: Session, booking: BookingRow, at: datetime, kind: PurseEntryKind, cents: int, reference: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import func, select, update
+from sqlalchemy import bindparam, func, select, update
 from sqlalchemy.orm import Session
 
 from drivers.roles import AtZero, Billing, ReceiptStatus
@@ -24,12 +24,17 @@ from twins.utility.css.records import BalanceEvent, BalanceEventKind, PaymentSta
 from twins.utility.css.replenish import Replenishing
 from twins.utility.css.tables import AccountRow, PaymentRow
 from twins.utility.css.watch_tables import WatchEventRow, WatchRow
+from twins.utility.database import table_of
 from twins.utility.mdms import Kind
 
 _MIDNIGHT = datetime(2000, 1, 1, tzinfo=UTC)
 _HOUR = timedelta(hours=1)
 _GRACE = timedelta(seconds=60)
 """How long after an interval should have been collected a balance is sent without it."""
+_WATCHES = table_of(WatchRow)
+_DUE = select(_WATCHES.c.account_number).where(_WATCHES.c.look_at <= bindparam("now"))
+_COMING = select(func.min(_WATCHES.c.look_at))
+_CHANGE = update(_WATCHES).where(_WATCHES.c.account_number == bindparam("of_account"))
 _TRIES = 2  # at the threshold, and once more at zero (D4)
 
 
@@ -84,12 +89,12 @@ class Watch(Part):
         """Look at balances when time alone has brought them to where something is to be done."""
         while True:
             now = self._clock.now()
-            with Session(self._engine) as session:
-                due = session.scalars(select(WatchRow.account_number).where(WatchRow.look_at <= now)).all()
+            with self._engine.connect() as connection:
+                due = connection.execute(_DUE, {"now": now}).scalars().all()
             for number in due:
                 self.look(number)
-            with Session(self._engine) as session:
-                coming = session.scalar(select(func.min(WatchRow.look_at)))
+            with self._engine.connect() as connection:
+                coming = connection.scalar(_COMING)
             self._wake.clear()
             if self._timer is not None:
                 self._timer.cancel()
@@ -127,7 +132,7 @@ class Watch(Part):
         if account is None:
             return
         if kind is Kind.INTERVAL:
-            self.look(account.number, charged=True)
+            self._look(account, charged=True)
         else:
             self._receipt(account)
 
@@ -158,7 +163,10 @@ class Watch(Part):
     def look(self, account_number: str, *, charged: bool = False, paid: bool = False) -> None:
         """Determine how a balance stands now, and do what is due; `charged` where intervals have just come in, `paid` where a
         payment has. Nothing but a payment takes a balance from zero's neighbourhood: a forecast goes up and down."""
-        account = self._customers.account(account_number)
+        self._look(self._customers.account(account_number), charged=charged, paid=paid)
+
+    def _look(self, account: AccountRow, *, charged: bool = False, paid: bool = False) -> None:
+        account_number = account.number
         known = self._known(account_number)
         if Billing(account.billing) is not Billing.PREPAID or (known is None and not self._commands.runs(account)):
             return
@@ -171,7 +179,7 @@ class Watch(Part):
         if account.prepaid_until is not None and account.prepaid_until <= now:
             self._converted(account)
             return
-        held = self._estimates.state(account, self._estimates.balance_cents(account_number), None)
+        held = self._estimates.state(account, self._estimates.held_cents(account_number), None)
         stage, was = self._stage(held), Stage(row.stage)
         if stage is Stage.ABOVE and was is not Stage.ABOVE and not paid:
             stage = Stage.NEAR
@@ -197,8 +205,8 @@ class Watch(Part):
         self._refresh(account, held, stage, at_once=charged or stage is not was)
 
     def _event_runs(self, account_number: str, now: datetime) -> bool:
-        with Session(self._engine) as session:
-            return purses.running_cents(session, account_number, now) is not None
+        with self._engine.connect() as connection:
+            return purses.running_cents(connection, account_number, now) is not None
 
     def _stage(self, held: Statement) -> Stage:
         if held.balance_cents <= 0:
@@ -276,7 +284,7 @@ class Watch(Part):
         if number is None:
             return
         account = self._customers.account(number)
-        held = self._estimates.state(account, self._estimates.balance_cents(number), None)
+        held = self._estimates.state(account, self._estimates.held_cents(number), None)
         self._event(account, BalanceEventKind.NOT_REPLENISHED, held, payment_id)
         row = self._row(number)
         unserved = Stage(row.stage) is Stage.USED_UP and row.outcome is None
@@ -285,7 +293,7 @@ class Watch(Part):
 
     def _act(self, account: AccountRow, without: frozenset[AtZero] = frozenset()) -> None:
         """Take the first option at zero that can be had, but those in `without`."""
-        held = self._estimates.state(account, self._estimates.balance_cents(account.number), None)
+        held = self._estimates.state(account, self._estimates.held_cents(account.number), None)
         for option, why in self._outcomes.possible(account, without | {AtZero.AUTO_REPLENISH}):
             if why:
                 self._event(account, BalanceEventKind.NOT_POSSIBLE, held, f"{option.name.lower()}: {why}")
@@ -307,7 +315,7 @@ class Watch(Part):
         self._keep(account.number, message_id=None)
         outcome = AtZero(row.outcome)
         if receipt.status not in (ReceiptStatus.PROCESSED, ReceiptStatus.DUPLICATE):
-            held = self._estimates.state(account, self._estimates.balance_cents(account.number), None)
+            held = self._estimates.state(account, self._estimates.held_cents(account.number), None)
             why = f"{outcome.name.lower()}: the meter's receipt says {receipt.status.name.lower()}"
             self._event(account, BalanceEventKind.NOT_POSSIBLE, held, why)
             self._act(account, frozenset({AtZero(account.at_zero), outcome}))
@@ -317,7 +325,7 @@ class Watch(Part):
             self._wake.set()
 
     def _converted(self, account: AccountRow) -> None:
-        held = self._estimates.state(account, self._estimates.balance_cents(account.number), None)
+        held = self._estimates.state(account, self._estimates.held_cents(account.number), None)
         self._outcomes.regular(account)
         self._adcs.collect_as_usual(account.meter_id)
         self._keep(account.number, stage=Stage.ABOVE, look_at=None, tried=0)
@@ -348,7 +356,7 @@ class Watch(Part):
 
     def _keep(self, account_number: str, **columns: object) -> None:
         with self._engine.begin() as connection:
-            connection.execute(update(WatchRow).where(WatchRow.account_number == account_number).values(columns))
+            connection.execute(_CHANGE, {"of_account": account_number, **columns})
 
     def _event(self, account: AccountRow, kind: BalanceEventKind, held: Statement, detail: str = "") -> None:
         with Session(self._engine) as session, session.begin():
