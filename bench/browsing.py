@@ -34,13 +34,15 @@ _FLAGS = (
     *("--disable-default-apps", "--mute-audio", "--hide-scrollbars", "--lang=en-US", "--force-color-profile=srgb"),
 )
 _FIELDS = """
-const found = {}, times = {};
-for (const e of document.querySelectorAll("[data-field]")) {
-  found[e.dataset.field] = e.innerText.trim();
-  const time = e.querySelector("time");
-  if (time) times[e.dataset.field] = time.dateTime;
-}
-return [found, times];
+return [...document.querySelectorAll(arguments[0])].map(part => {
+  const found = {}, times = {};
+  for (const e of part.querySelectorAll("[data-field]")) {
+    found[e.dataset.field] = e.innerText.trim();
+    const time = e.querySelector("time");
+    if (time) times[e.dataset.field] = time.dateTime;
+  }
+  return [found, times];
+});
 """
 _ROWS = """
 return [...document.querySelectorAll(arguments[0] + " tbody tr")].map(
@@ -50,6 +52,7 @@ _SPANS = """
 return [...document.querySelectorAll(arguments[0] + " li")].map(
   line => [...line.querySelectorAll("time")].map(time => time.dateTime));
 """
+_ORDERS = 'return [...document.querySelectorAll("[data-order]")].map(e => [e.dataset.order, e.getAttribute("href")])'
 _DATA = 'return document.querySelector(`[data-${arguments[0]}]`)?.dataset[arguments[0]] || ""'
 
 
@@ -190,14 +193,21 @@ class Browsing:
     def shown(self) -> Shown:
         """What the page shows now."""
 
-        def look(driver: Any) -> Any:
+        def look(_: Any) -> Any:
             try:
-                return driver.execute_script(_FIELDS)
+                return self.parts("html")
             except StaleElementReferenceException:
                 return None
 
-        fields, times = WebDriverWait(self.driver, _PAGE_S, 0.01).until(look)
-        return Shown(fields, {name: datetime.fromisoformat(text).astimezone(UTC) for name, text in times.items()})
+        found: list[Shown] = WebDriverWait(self.driver, _PAGE_S, 0.01).until(look)
+        return found[0]
+
+    def parts(self, css: str) -> list[Shown]:
+        """What each of several like parts of the page shows."""
+        return [
+            Shown(fields, {name: datetime.fromisoformat(text).astimezone(UTC) for name, text in times.items()})
+            for fields, times in self.driver.execute_script(_FIELDS, css)
+        ]
 
     def rows(self, field: str) -> list[list[str]]:
         """The rows of a table of the page, open or folded."""
@@ -216,6 +226,10 @@ class Browsing:
     def reason(self) -> str:
         """The name of the refusal on the page; empty where nothing is refused."""
         return str(self.driver.execute_script(_DATA, "reason"))
+
+    def state(self) -> str:
+        """The state of what the page is about, in one word."""
+        return str(self.driver.execute_script(_DATA, "state"))
 
     def offers(self, action: str) -> bool:
         """Whether the page has something to press for an action."""
@@ -375,10 +389,12 @@ class Browsing:
         self.go(f"/desk/events/{booking_id}")
         return self.press("end")
 
-    def log_outage(self, account: str, name: str, address: str, text: str) -> Shown:
-        """Log that a customer reports no power; the report's page (`report_id`)."""
+    def log_outage(self, account: str, name: str, address: str, text: str, since: datetime | None = None) -> Shown:
+        """Log that a customer reports no power, `since` as local time; the report's page (`report_id`)."""
         self.go(f"/desk/accounts/{account}/outage")
         self.fill(name=name, address=address, text=text)
+        if since is not None:
+            self.set_moment("since", since)
         return self.press("report")
 
     def identify_outage(self, report_id: int, credential: str) -> Shown:
@@ -388,8 +404,13 @@ class Browsing:
         return self.press("identify")
 
     def outage(self, report_id: int) -> Shown:
-        """The page of a report: state, what was prepaid, tests (`check_test`, `switch`, `load_side`), orders."""
+        """The page of a report: state, what was prepaid, tests (`check_test`, `switch`, `load_side_voltage`), orders."""
         return self.go(f"/desk/outages/{report_id}")
+
+    def orders(self) -> list[tuple[str, str]]:
+        """Orders on the page: what each is for, and its address."""
+        found: list[list[str]] = self.driver.execute_script(_ORDERS)
+        return [(kind, path) for kind, path in found]
 
     def act_on_outage(self, report_id: int, action: str) -> Shown:
         """`test`, `activate`, `still-no-power` or `restored`; the page that follows."""
