@@ -152,8 +152,7 @@ class prepayment_events:  # noqa: N801 - Robot finds a library's class by the fi
             system="CSS",
             claim=float(estimate.cost_cents),
             expected=round(cents, 2),
-            # An estimate may weigh the days it covers; one that ignores the history is further away than that.
-            tolerance=round(0.05 * cents, 2),
+            tolerance=round(float(case.stated("estimate_within_percent")) / 100 * cents, 2),
             unit="cent",
         )
         self._judge.fields(
@@ -392,8 +391,7 @@ class prepayment_events:  # noqa: N801 - Robot finds a library's class by the fi
                 system=system,
                 measure=None if seen is None else (seen - case.starts_at).total_seconds(),
                 uncertainty=case.service.moment_uncertainty_s,
-                expected=0.0,
-                tolerance=1.0,
+                limit=self._judge.limit("C3-NFR-03", "at once"),
                 unit="s",
             )
         case.pass_until(case.starts_at + timedelta(seconds=60))
@@ -454,9 +452,10 @@ class prepayment_events:  # noqa: N801 - Robot finds a library's class by the fi
             of.balance() for of in (case.bench.device(self._display_name), case.bench.predicted(self._display_name))
         )
         statement = case.statement()
+        resolution_wh = int(case.pixit("display_device_resolution_wh"))
         expected = {
             "balance_cents": case.purse_cents(),
-            "credit_wh": None if statement is None else round(statement.credit_wh / 1000) * 1000,
+            "credit_wh": None if statement is None else round(statement.credit_wh / resolution_wh) * resolution_wh,
         }
         for name, value in expected.items():
             self._judge.check(
@@ -466,7 +465,7 @@ class prepayment_events:  # noqa: N801 - Robot finds a library's class by the fi
                 claim=getattr(shown, name, None),
                 predict=Witness.predict(getattr(should, name, None), f"model of {self._display_name}"),
                 expected=value,
-                tolerance=1000 if name == "credit_wh" else None,
+                tolerance=resolution_wh if name == "credit_wh" else None,
             )
         self._judge.fields(
             "C3-S2.15",
@@ -526,7 +525,7 @@ class prepayment_events:  # noqa: N801 - Robot finds a library's class by the fi
             system="CSS",
             claim=float(-last),
             expected=used,
-            tolerance=1.0,
+            tolerance=float(case.stated("amount_rounding_cents")),
             unit="cent",
         )
         returned = [e.cents for e in case.ask(case.css.ledger, case.payer_number) if e.kind == "from_event"]
