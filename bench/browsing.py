@@ -53,6 +53,7 @@ return [...document.querySelectorAll(arguments[0] + " li")].map(
   line => [...line.querySelectorAll("time")].map(time => time.dateTime));
 """
 _ORDERS = 'return [...document.querySelectorAll("[data-order]")].map(e => [e.dataset.order, e.getAttribute("href")])'
+_EVENTS = 'return [...document.querySelectorAll("[data-event]")].map(e => [e.querySelector("time").dateTime, e.dataset.event])'
 _DATA = 'return document.querySelector(`[data-${arguments[0]}]`)?.dataset[arguments[0]] || ""'
 
 
@@ -308,8 +309,14 @@ class Browsing:
         return self._pay(amount_cents, data)
 
     def _pay(self, amount_cents: int, data: Mapping[str, str]) -> Shown:
+        self._fill_means(amount_cents, data)
+        return self._settled(self.press("pay"))
+
+    def _fill_means(self, amount_cents: int, data: Mapping[str, str]) -> None:
         self.fill(amount=f"{amount_cents / 100:.2f}", **{f"data_{name}": text for name, text in data.items()})
-        page = self.press("pay")
+
+    def _settled(self, page: Shown) -> Shown:
+        """Wait until what the page tells of is no longer in progress, at most a minute of bench time; the page then."""
         for seconds in (0.0, *[1.0] * 60):
             if self.stage() != "in_progress":
                 break
@@ -427,6 +434,34 @@ class Browsing:
     def read_account(self, account: str) -> Shown:
         """The page of an account, for its customer. `rows("days")` and `rows("intervals")` are the usage."""
         return self.go(f"/accounts/{account}")
+
+    def warning(self) -> str:
+        """What the page of an account warns of, in one word: near, used_up; empty where it does not."""
+        return str(self.driver.execute_script(_DATA, "warning"))
+
+    def balance_events(self) -> list[tuple[datetime, str]]:
+        """What has happened to the balance, from the page of an account: moment and kind, the latest first."""
+        found: list[list[str]] = self.driver.execute_script(_EVENTS)
+        return [(datetime.fromisoformat(at).astimezone(UTC), kind) for at, kind in found]
+
+    def prepay(self, account: str, amount_cents: int, data: Mapping[str, str]) -> Shown:
+        """The customer prepays by card for the next bill cycle, and sees how it ends; the payment's page."""
+        self.go(f"/accounts/{account}/prepay")
+        self.press("ask")
+        return self._pay(amount_cents, data)
+
+    def choose_at_zero(self, account: str, option: str, fallback: str) -> Shown:
+        """The customer chooses what happens at zero; the page with the choice (`at_zero`), or why not (`message`)."""
+        self.go(f"/accounts/{account}/at-zero")
+        self.choose("option", option)
+        self.choose("fallback", fallback)
+        return self.press("choose")
+
+    def agree(self, account: str, amount_cents: int, data: Mapping[str, str]) -> Shown:
+        """The customer agrees on automatic payments by card; the page with the agreement. `stage()` is `agreed` or `refused`."""
+        self.go(f"/accounts/{account}/replenish")
+        self._fill_means(amount_cents, data)
+        return self._settled(self.press("agree"))
 
     def report_outage(self, account: str, text: str) -> Shown:
         """The customer reports no power; the page with the reports and their progress."""
