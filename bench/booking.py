@@ -13,6 +13,7 @@ from typing import Any
 from bench.bench import Bench
 from bench.data import BadInput
 from bench.prepaying import Prepaying
+from bench.web_desk import WebDesk
 from drivers.roles import AtZero, ScheduledEvent
 from twins.utility.css import BookingRequest, EventOutcome, EventRequest, Payment
 from twins.utility.errors import NotAccepted
@@ -63,13 +64,17 @@ class Desk:
         """End an event for its payer."""
         return self._ask(self._css.bookings.end, request_id, booking_id)
 
+    def balance_cents(self, account: str) -> int:
+        """See an account's balance."""
+        return int(self._ask(self._css.balance_cents, account))
+
     def page(self, booking_id: str) -> Any:
         """Open the event's page."""
         return self._ask(self._css.bookings.page, booking_id)
 
-    def confirmation(self, payment_id: str) -> Any:
-        """Look for the meter's receipt."""
-        return self._ask(self._css.confirmation, payment_id)
+    def payers_page(self, booking_id: str) -> Any:
+        """Open the event's page as the one who pays sees it."""
+        return self._ask(self._css.bookings.page, booking_id)
 
 
 class EventCase(Prepaying):
@@ -81,7 +86,7 @@ class EventCase(Prepaying):
     def __init__(self, bench: Bench, meter: str = "meter", *, own: bool = True) -> None:
         super().__init__(bench, meter)
         self.own = own
-        self.desk = Desk(bench)
+        self.desk: Desk | WebDesk = Desk(bench)
         self.outcome = EventOutcome.DISCONNECT
         self.starts_at = self.ends_at = bench.now
         self.booking: Any = None
@@ -177,6 +182,10 @@ class EventCase(Prepaying):
         self.booking = self.desk.book(self.booking_asked())
         return self.booking
 
+    def taken(self, starts_at: datetime, ends_at: datetime) -> None:
+        """Have a time at the facility taken by another event, which nobody asks for at the desk."""
+        Desk(self.bench).book(self.booking_asked("neighbour", starts_at=starts_at, ends_at=ends_at))
+
     def refused(self, request: BookingRequest) -> str | None:
         """The reason for which the CSS refuses a booking, None where it takes it."""
         try:
@@ -201,6 +210,7 @@ class EventCase(Prepaying):
             booking_id=self.booking.booking_id,
         )
         self.posting = self.desk.pay(payment)
+        self.payment_id = self.posting.payment_id
         return self.posting
 
     def prepay_event(self, starts_in: timedelta, lasting: timedelta, cents: int) -> None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
+from urllib.parse import urlencode
 
 from selenium.common.exceptions import StaleElementReferenceException, WebDriverException
 from selenium.webdriver import ChromeOptions
@@ -26,6 +27,7 @@ from SeleniumLibrary import SeleniumLibrary
 from bench.data import BadInput
 
 _PAGE_S = 20.0
+_SPAN = ("starts_at", "ends_at")
 _FLAGS = (
     *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-extensions"),
@@ -44,6 +46,11 @@ _ROWS = """
 return [...document.querySelectorAll(arguments[0] + " tbody tr")].map(
   row => [...row.children].map(cell => cell.textContent.trim()));
 """
+_SPANS = """
+return [...document.querySelectorAll(arguments[0] + " li")].map(
+  line => [...line.querySelectorAll("time")].map(time => time.dateTime));
+"""
+_DATA = 'return document.querySelector(`[data-${arguments[0]}]`)?.dataset[arguments[0]] || ""'
 
 
 class NoBrowser(Exception):
@@ -169,8 +176,12 @@ class Browsing:
 
     def set_moment(self, name: str, at: datetime) -> None:
         """Give a date and time, as local time of the utility."""
+        self._set(name, at.strftime("%Y-%m-%dT%H:%M:%S" if at.second else "%Y-%m-%dT%H:%M"))
+
+    def _set(self, name: str, value: str) -> None:
+        """Put a value into a field as it is, also into one that nobody sees."""
         field = self.driver.find_element("css selector", f'[name="{name}"]')
-        self.driver.execute_script("arguments[0].value = arguments[1]", field, at.strftime("%Y-%m-%dT%H:%M"))
+        self.driver.execute_script("arguments[0].value = arguments[1]", field, value)
 
     def choose(self, name: str, value: str) -> None:
         """Choose one of several."""
@@ -192,6 +203,23 @@ class Browsing:
         """The rows of a table of the page, open or folded."""
         found: list[list[str]] = self.driver.execute_script(_ROWS, f'[data-field="{field}"]')
         return found
+
+    def spans(self, field: str) -> list[tuple[datetime, ...]]:
+        """The moments of each line of a list of the page, as aware UTC."""
+        found: list[list[str]] = self.driver.execute_script(_SPANS, f'[data-field="{field}"]')
+        return [tuple(datetime.fromisoformat(text).astimezone(UTC) for text in line) for line in found]
+
+    def answer(self) -> str:
+        """What the page says to a time that was asked for, in one word: free, taken, not_set_up."""
+        return str(self.driver.execute_script(_DATA, "answer"))
+
+    def reason(self) -> str:
+        """The name of the refusal on the page; empty where nothing is refused."""
+        return str(self.driver.execute_script(_DATA, "reason"))
+
+    def offers(self, action: str) -> bool:
+        """Whether the page has something to press for an action."""
+        return bool(self.driver.find_elements("css selector", f'[data-action="{action}"]'))
 
     def picture(self, name: str) -> None:
         """Keep a picture of the page as it is now."""
@@ -277,7 +305,7 @@ class Browsing:
 
     def stage(self) -> str:
         """How far the payment on the page is: in_progress, refused, posted, confirmed."""
-        return str(self.driver.execute_script('return document.querySelector("[data-stage]")?.dataset.stage || ""'))
+        return str(self.driver.execute_script(_DATA, "stage"))
 
     def payment(self, payment_id: str) -> Shown:
         """The page of a payment at the desk."""
@@ -286,8 +314,7 @@ class Browsing:
     def acknowledge(self, payment_id: str) -> Shown:
         """Acknowledge the meter's confirmation of a payment; the page afterwards. Without a confirmation there is no button."""
         page = self.payment(payment_id)
-        buttons = self.driver.find_elements("css selector", '[data-action="acknowledge"]')
-        return self.press("acknowledge") if buttons else page
+        return self.press("acknowledge") if self.offers("acknowledge") else page
 
     def request_event(
         self, account: str, name: str, address: str, starts_at: datetime, ends_at: datetime, location: str | None = None
@@ -306,14 +333,36 @@ class Browsing:
             raise BadInput(f"the website does not log the request: {page.text('message')}")
         return request_id
 
-    def event(self, request_id: int) -> Shown:
-        """Whether the time of a request is free, and what the event will take; its page."""
-        return self.go(f"/desk/requests/{request_id}/event")
+    def event(
+        self, request_id: int, times: tuple[datetime, datetime] | None = None, location: str | None = None
+    ) -> Shown:
+        """Whether the time of a request is free, and what the event will take; its page. `answer()`, `spans("free")` and
+        `rows("days")`, the history behind it, are read from it. Other local times, or a facility, may be asked for instead.
+        """
+        asked = {} if location is None else {"location": location}
+        if times is not None:
+            asked |= {name: f"{at:%Y-%m-%dT%H:%M:%S}" for name, at in zip(_SPAN, times, strict=True)}
+            asked |= {f"{name}_fold": str(at.fold) for name, at in zip(_SPAN, times, strict=True)}
+        return self.go(f"/desk/requests/{request_id}/event" + (f"?{urlencode(asked)}" if asked else ""))
 
-    def book(self, request_id: int, outcome: str) -> Shown:
-        """Book the event of a request; the booking's page, or the page that says why not (`message`)."""
-        self.go(f"/desk/requests/{request_id}/event")
+    def book(
+        self,
+        request_id: int,
+        outcome: str,
+        times: tuple[datetime, datetime] | None = None,
+        location: str | None = None,
+    ) -> Shown:
+        """Book the event of a request; the booking's page, or the page that says why not (`message`, `reason()`).
+
+        Other times, or a facility, go into the form as somebody would who forges it: the page offers only what is free.
+        """
+        self.event(request_id)
         self.choose("outcome", outcome)
+        for name, at in zip(_SPAN, times or (), strict=False):
+            self._set(name, f"{at:%Y-%m-%dT%H:%M:%S}")
+            self._set(f"{name}_fold", str(at.fold))
+        if location is not None:
+            self._set("location", location)
         return self.press("book")
 
     def pay_event(self, booking_id: str, amount_cents: int, method: str, data: Mapping[str, str]) -> Shown:

@@ -21,6 +21,8 @@ from twins.utility.errors import NotAccepted
 
 SOURCE = "CSS"
 MILD_C = 20.0
+POLL_S = 5.0
+"""How often the display is looked at while repetitions of an alert are counted."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,11 @@ class HeadEnd(Prepaying):
         under way."""
         network = self.bench.config.utility.network
         return 4 * float(network.latency_s + network.jitter_s)
+
+    @property
+    def sighting_doubt_s(self) -> float:
+        """By how much the time between two sightings may differ from that between two messages: each is seen by the next look."""
+        return POLL_S + self.latency_s
 
     # --- acting --------------------------------------------------------------------------------------------------------
 
@@ -129,14 +136,14 @@ class HeadEnd(Prepaying):
             if t.direction is Direction.TO_METER and t.message_id == message_id
         ]
 
-    def sightings(self, text: str, watch: timedelta, every_s: float) -> list[Sighting]:
+    def sightings(self, text: str, watch: timedelta) -> list[Sighting]:
         """Watch the display, and note each message with that text when it is first seen."""
         found: list[Sighting] = []
         until = self.bench.now + watch
         before = self.display.message()
         last = None if before is None else before.message_id
         while self.bench.now < until:
-            self.bench.advance(every_s)
+            self.bench.advance(POLL_S)
             shown = self.display.message()
             if shown is not None and shown.text == text and shown.message_id != last:
                 last = shown.message_id

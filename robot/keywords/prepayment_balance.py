@@ -477,7 +477,7 @@ class prepayment_balance:  # noqa: N801 - Robot finds a library's class by the f
             system="Meter",
             claim=case.meter.account().balance_cents,
             expected=float(cents),
-            tolerance=100.0,  # what the interval that reached zero had used beyond it
+            tolerance=float(case.stated("used_beyond_zero_cents")),
             unit="cent",
         )
         self._judge.check(

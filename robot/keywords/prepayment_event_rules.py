@@ -118,7 +118,7 @@ class prepayment_event_rules:  # noqa: N801 - Robot finds a library's class by t
             system="CSS",
             claim=float(before - case.payer_cents()),
             expected=round(hourly, 2),
-            tolerance=1.0,
+            tolerance=float(case.stated("amount_rounding_cents")),
             unit="cent",
         )
         self._judge.check(
@@ -287,13 +287,14 @@ class prepayment_event_rules:  # noqa: N801 - Robot finds a library's class by t
         case.identify()
         estimate = case.desk.estimate(case.request_id, case.location, case.starts_at, case.ends_at)
         energy = case.expected_wh()
+        share = float(case.stated("estimate_within_percent")) / 100
         self._judge.check(
             "C3-NR-07",
             "energy expected",
             system="CSS",
             claim=estimate.energy_wh,
             expected=round(energy, 1),
-            tolerance=round(0.05 * energy, 1),
+            tolerance=round(share * energy, 1),
             unit="Wh",
         )
         self._judge.check(
@@ -302,7 +303,7 @@ class prepayment_event_rules:  # noqa: N801 - Robot finds a library's class by t
             system="CSS",
             claim=float(estimate.cost_cents),
             expected=round(energy * case.bench.config.utility.tariff.price_millicents_per_kwh / 10**6, 2),
-            tolerance=round(0.05 * estimate.cost_cents + 1, 2),
+            tolerance=round(share * estimate.cost_cents + case.stated("amount_rounding_cents"), 2),
             unit="cent",
         )
         self._judge.settle()

@@ -18,9 +18,6 @@ from bench.judge.witness import Witness
 from drivers.roles import DisplayCode, EventCode, MessageCode, ReceiptStatus, Switch
 from twins.utility.errors import NotAccepted
 
-POLL_S = 5.0
-"""How often the display is looked at while repetitions of an alert are counted."""
-
 
 @library(scope="TEST")
 class prepayment_head_end_control:  # noqa: N801 - Robot finds a library's class by the file's name
@@ -63,12 +60,12 @@ class prepayment_head_end_control:  # noqa: N801 - Robot finds a library's class
             instrument_could_tell=True,
         )
 
-    def _change(self, id_: str, what: str, due: datetime, flowing: bool, within: timedelta) -> None:
-        """The service changes at a moment, not before and at most the network's latency and `within` after it."""
+    def _change(self, id_: str, what: str, due: datetime, flowing: bool) -> None:
+        """The service changes at a moment, not before; nothing but the network's latency lies between."""
         case = self._case
         case.bench.advance(max(0.0, (due - case.bench.now).total_seconds() - 1.0))
         self._flow(id_, f"{what}: not before its moment", not flowing)
-        most = case.latency_s + within.total_seconds() + case.service.moment_uncertainty_s
+        most = case.latency_s + self._at_once_s + case.service.moment_uncertainty_s
         seen = case.service.when(flowing, 60)
         self._judge.check(
             id_,
@@ -81,17 +78,21 @@ class prepayment_head_end_control:  # noqa: N801 - Robot finds a library's class
             instrument_could_tell=True,
         )
 
+    @property
+    def _at_once_s(self) -> float:
+        return float(self._judge.limit("C3-NFR-03", "at once").tolerance or 0.0)
+
     # --- commands for later (C3-FR-14) -----------------------------------------------------------------------------------
 
     @keyword
-    def a_planned_command_is_carried_out_when_due(self, code: str, after: timedelta, within: timedelta) -> None:
+    def a_planned_command_is_carried_out_when_due(self, code: str, after: timedelta) -> None:
         """C3-FR-14: nothing before its moment; then the analyzer sees it."""
         _, due = self._case.plan(MessageCode[code], after)
-        self._change("C3-FR-14", f"planned {code.lower()}", due, code == "CONNECT", within)
+        self._change("C3-FR-14", f"planned {code.lower()}", due, code == "CONNECT")
         self._judge.settle()
 
     @keyword
-    def a_planned_limit_trips_the_load_when_due(self, limit_w: int, after: timedelta, within: timedelta) -> None:
+    def a_planned_limit_trips_the_load_when_due(self, limit_w: int, after: timedelta) -> None:
         """C3-FR-14: a limit below the load is set at its moment, by the meter's log; the analyzer sees the trip."""
         case = self._case
         mark, ahead = case.log_mark(), case.ahead_by()
@@ -105,24 +106,22 @@ class prepayment_head_end_control:  # noqa: N801 - Robot finds a library's class
             "planned limit: at its moment",
             claim=(found[0].at - ahead - due).total_seconds() if found else None,
             expected=0.0,
-            tolerance=case.latency_s + within.total_seconds(),
+            tolerance=case.latency_s + self._at_once_s,
             unit="s",
         )
         self._judge.check("C3-FR-14", "planned limit: the load trips it", measure=tripped is not None, expected=True)
         self._judge.settle()
 
     @keyword
-    def a_planned_command_can_be_moved(
-        self, code: str, after: timedelta, instead: timedelta, within: timedelta
-    ) -> None:
+    def a_planned_command_can_be_moved(self, code: str, after: timedelta, instead: timedelta) -> None:
         """C3-FR-14: rescheduled, a command goes at the new moment and not at the old one."""
         case = self._case
         command, old = case.plan(MessageCode[code], after)
         new = case.bench.now + instead
         case.ask(case.adcs.commands.replan, command, new)
-        case.bench.advance((old - case.bench.now).total_seconds() + case.latency_s + within.total_seconds())
+        case.bench.advance((old - case.bench.now).total_seconds() + case.latency_s + self._at_once_s)
         self._flow("C3-FR-14", f"rescheduled {code.lower()}: not at the old moment", code != "CONNECT")
-        self._change("C3-FR-14", f"rescheduled {code.lower()}", new, code == "CONNECT", within)
+        self._change("C3-FR-14", f"rescheduled {code.lower()}", new, code == "CONNECT")
         self._judge.settle()
 
     @keyword
@@ -142,14 +141,14 @@ class prepayment_head_end_control:  # noqa: N801 - Robot finds a library's class
     # --- rules (C3-FR-10) ------------------------------------------------------------------------------------------------
 
     @keyword
-    def a_rule_acts_by_schedule(self, after: timedelta, length: timedelta, within: timedelta) -> None:
+    def a_rule_acts_by_schedule(self, after: timedelta, length: timedelta) -> None:
         """C3-FR-10: disconnected while the rule's span lasts, neither before nor after."""
         case = self._case
         start = case.bench.now + after
         span = {"starts_at": start, "ends_at": start + length}
         case.rule("span", begin=MessageCode.DISCONNECT, end=MessageCode.CONNECT, **span)
-        self._change("C3-FR-10", "a rule by schedule begins", start, False, within)
-        self._change("C3-FR-10", "a rule by schedule ends", start + length, True, within)
+        self._change("C3-FR-10", "a rule by schedule begins", start, False)
+        self._change("C3-FR-10", "a rule by schedule ends", start + length, True)
         self._judge.settle()
 
     @keyword
@@ -339,18 +338,23 @@ class prepayment_head_end_control:  # noqa: N801 - Robot finds a library's class
         case = self._case
         mark, began = case.log_mark(), case.bench.now
         case.alert(text, every=every, until=began + (times - 1) * every + every / 2)
-        seen = case.sightings(text, (times + 1) * every, POLL_S)
+        seen = case.sightings(text, (times + 1) * every)
         self._count("until its end", len(seen), len(case.arrived(mark, text)), times)
-        # from the first poll that saw one to the first that saw the next
-        doubt = POLL_S + case.latency_s
         for k, (one, two) in enumerate(pairwise(seen), 1):
-            self._interval(f"every {every}: repetition {k}", (two.at - one.at).total_seconds(), every, doubt)
+            self._interval(f"every {every}: repetition {k}", (two.at - one.at).total_seconds(), every)
         if len(seen) < 2:
-            self._interval(f"every {every}: repetitions", None, every, doubt)
+            self._interval(f"every {every}: repetitions", None, every)
         self._judge.settle()
 
-    def _interval(self, what: str, seconds: float | None, every: timedelta, doubt: float) -> None:
-        self._judge.check("C3-NFR-11", what, claim=seconds, expected=every.total_seconds(), tolerance=doubt, unit="s")
+    def _interval(self, what: str, seconds: float | None, every: timedelta) -> None:
+        self._judge.check(
+            "C3-NFR-11",
+            what,
+            claim=seconds,
+            expected=every.total_seconds(),
+            tolerance=self._case.sighting_doubt_s,
+            unit="s",
+        )
 
     def _count(self, what: str, seen: int, arrived: int, times: int) -> None:
         self._judge.check(
@@ -367,10 +371,10 @@ class prepayment_head_end_control:  # noqa: N801 - Robot finds a library's class
         case = self._case
         mark = case.log_mark()
         alert = case.alert(text, every=every)
-        seen = case.sightings(text, (times - 1) * every + every / 2, POLL_S)
+        seen = case.sightings(text, (times - 1) * every + every / 2)
         with suppress(NotAccepted):  # where it has ended by itself, the count says so
             case.ask(case.adcs.alerts.take_back, alert)
-        seen += case.sightings(text, 3 * every, POLL_S)
+        seen += case.sightings(text, 3 * every)
         self._count("until it is taken back", len(seen), len(case.arrived(mark, text)), times)
         self._judge.settle()
 
@@ -409,11 +413,11 @@ class prepayment_head_end_control:  # noqa: N801 - Robot finds a library's class
         self._judge.settle()
 
     @keyword
-    def meter_data_can_be_read_over_rest_at_once(self, within: timedelta) -> None:
+    def meter_data_can_be_read_over_rest_at_once(self) -> None:
         """C3-NFR-07: a receipt can be read as soon as the ADCS has passed it on."""
         case = self._case
         message_id = case.send(MessageCode.TEXT, text="Thank you")
-        case.bench.advance(within.total_seconds())
+        case.bench.advance(self._judge.limit("C3-NFR-07", "at once").tolerance or 0.0)
         ids = [item["value"]["message_id"] for item in self._read("receipts")]
         self._judge.check("C3-NFR-07", "a receipt over REST", claim=message_id in ids, expected=True)
         self._judge.settle()

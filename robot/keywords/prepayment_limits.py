@@ -92,7 +92,7 @@ class prepayment_limits:  # noqa: N801 - Robot finds a library's class by the fi
         self._judge.settle()
 
     @keyword
-    def stored_commands_switch_the_service(self, apart: timedelta, within: timedelta) -> None:
+    def stored_commands_switch_the_service(self, apart: timedelta) -> None:
         """C3-FR-04: connect, disconnect and connect, each at the moment that was stored beforehand."""
         case = self._case
         if not case.has_switch:
@@ -122,8 +122,7 @@ class prepayment_limits:  # noqa: N801 - Robot finds a library's class by the fi
                 measure=None if seen is None else (seen - moment).total_seconds(),
                 uncertainty=case.service.moment_uncertainty_s,
                 predict=case.predict((should[0].at - ahead - moment).total_seconds() if should else None),
-                expected=0.0,
-                tolerance=within.total_seconds(),
+                limit=self._judge.limit("C3-NFR-03", "at once"),
                 unit="s",
                 instrument_could_tell=True,
             )

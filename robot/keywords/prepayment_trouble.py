@@ -185,6 +185,7 @@ class prepayment_trouble:  # noqa: N801 - Robot finds a library's class by the f
     def _held_against_the_analyzer(self, id_: str, result: Any, system: str = "Meter") -> None:
         case = self._case
         volts, amperes = case.load_side()
+        share = float(case.pixit("test_accuracy_percent")) / 100
         nominal_v, test_a = float(case.pixit("nominal_voltage_v")), float(case.pixit("test_current_a"))
         self._judge.check(
             id_,
@@ -204,7 +205,7 @@ class prepayment_trouble:  # noqa: N801 - Robot finds a library's class by the f
                 system=system,
                 claim=claim,
                 measure=measured,
-                tolerance=0.02 * nominal,
+                tolerance=share * nominal,
                 unit=unit,
                 instrument_could_tell=True,
             )
@@ -440,8 +441,7 @@ class prepayment_trouble:  # noqa: N801 - Robot finds a library's class by the f
             system="CSS",
             claim=None if bill is None else bill.energy_mwh / 1000,
             expected=round(wh, 3),
-            # Each interval is billed in whole milliwatt-hours.
-            tolerance=1.0,
+            tolerance=float(case.stated("billed_energy_rounding_wh")),
             unit="Wh",
         )
         self._judge.check(
@@ -450,7 +450,7 @@ class prepayment_trouble:  # noqa: N801 - Robot finds a library's class by the f
             system="CSS",
             claim=None if bill is None else float(bill.due_cents),
             expected=round(wh * price / 1_000_000, 4),
-            tolerance=1.0,
+            tolerance=float(case.stated("amount_rounding_cents")),
             unit="cent",
         )
         self._judge.settle()

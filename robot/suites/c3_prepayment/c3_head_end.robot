@@ -11,8 +11,6 @@ Test Teardown       The Head End Is Left As It Was
 
 
 *** Variables ***
-# "Immediately" and "on receipt": no waiting for a cycle or a batch.
-${AT ONCE}          1 second
 # Below what the load draws, and above it.
 ${BELOW LOAD}       300
 ${ABOVE LOAD}       2000
@@ -22,7 +20,7 @@ ${ABOVE LOAD}       2000
 Rules Act By Schedule Class And Weather
     [Tags]    C3-FR-10
     The Service Is    on
-    A Rule Acts By Schedule    2 minutes    3 minutes    ${AT ONCE}
+    A Rule Acts By Schedule    2 minutes    3 minutes
     A Rule Is For Its Customer Class    ${BELOW LOAD}    30 seconds
     The Service Is    on
     Extreme Weather Holds A Disconnect Back    41    ${ABOVE LOAD}    30 seconds
@@ -35,9 +33,9 @@ The ADCS Sends Informational And Functional Messages
 Commands Are Scheduled Rescheduled And Cancelled
     [Tags]    C3-FR-14
     The Service Is    on
-    A Planned Command Is Carried Out When Due    DISCONNECT    3 minutes    ${AT ONCE}
-    A Planned Command Can Be Moved    CONNECT    2 minutes    4 minutes    ${AT ONCE}
-    A Planned Limit Trips The Load When Due    ${BELOW LOAD}    2 minutes    ${AT ONCE}
+    A Planned Command Is Carried Out When Due    DISCONNECT    3 minutes
+    A Planned Command Can Be Moved    CONNECT    2 minutes    4 minutes
+    A Planned Limit Trips The Load When Due    ${BELOW LOAD}    2 minutes
     The Service Is    on
     A Planned Command Can Be Cancelled    DISCONNECT    2 minutes
 
@@ -69,4 +67,4 @@ Meter Data Can Be Read Over REST
     The Head End Sends    TEST
     The Head End Collects
     Meter Data Can Be Read Over REST
-    Meter Data Can Be Read Over REST At Once    ${AT ONCE}
+    Meter Data Can Be Read Over REST At Once

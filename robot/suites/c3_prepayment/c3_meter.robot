@@ -13,8 +13,6 @@ Test Teardown       What Was Configured Is Taken Back
 
 
 *** Variables ***
-# "At once": no waiting for a cycle or a batch.
-${AT ONCE}          1 second
 @{STEPS}            ${90}    ${75}    ${50}
 
 
@@ -22,7 +20,7 @@ ${AT ONCE}          1 second
 The Meter Connects Disconnects And Limits On Command Or By Stored Rules
     [Tags]    C3-FR-04
     Remote Command Switches The Service
-    Stored Commands Switch The Service    1 minute    ${AT ONCE}
+    Stored Commands Switch The Service    1 minute
     Stored Command Disconnects At Zero
 
 The Meter Limits Demand On Command Or By Stored Rules

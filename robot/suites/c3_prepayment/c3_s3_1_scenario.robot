@@ -7,6 +7,7 @@ Library             ../../keywords/prepayment_meter.py
 Library             ../../keywords/prepayment_head_end.py
 Library             ../../keywords/prepayment_meter_data.py
 Library             ../../keywords/prepayment_customer_service.py
+Library             ../../keywords/website_browser.py
 Test Setup          A Site Without Events
 Test Teardown       No Events Are Left
 
@@ -14,6 +15,7 @@ Test Teardown       No Events Are Left
 *** Test Cases ***
 A Customer Prepays For An Event At Somebody Elses Facility
     [Tags]    C3-S3    C3-MSG-01    C3-MSG-02    C3-MSG-03    C3-MSG-04    C3-MSG-05    C3-MSG-06    C3-MSG-07
+    Representative Signs In At The Website
     Customer Asks To Prepay For An Event    10 days    4 hours    charge_payer
     Representative Confirms Who Pays
     Representative Confirms That The Facility Takes Prepayment

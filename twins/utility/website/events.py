@@ -14,7 +14,16 @@ from fastapi.responses import Response
 
 from twins.utility.css import PrepayRequest
 from twins.utility.css.booking_checks import BookingChecks
-from twins.utility.css.booking_records import Answer, Booking, BookingRequest, BookingState, EventRequest, LocalTime
+from twins.utility.css.booking_records import (
+    Answer,
+    Booking,
+    BookingRequest,
+    BookingState,
+    EventRequest,
+    LocalTime,
+    Moment,
+)
+from twins.utility.css.records import LoggedRequest
 from twins.utility.event_options import EventOutcome
 from twins.utility.payments import PaymentMethod
 from twins.utility.website import payforms, usage
@@ -101,19 +110,18 @@ class EventPages:
     def event(self, asked: Asked) -> Response:
         """Whether the time is free (C3-S2.03, S3.03, S3.04), and what it will take (C3-S2.04, S3.05)."""
         logged = self._css.front.request(asked.request_id)
-        if logged.starts_at is None or logged.ends_at is None or logged.location is None:
-            raise NotHere
-        span = logged.starts_at, logged.ends_at
-        found = self._css.bookings.availability(asked.request_id, logged.location, *span)
+        where = self._wanted(asked, logged)
+        found = self._css.bookings.availability(asked.request_id, *where)
         estimate = None
         if found.answer is Answer.FREE:
-            estimate = self._css.bookings.estimate(asked.request_id, logged.location, *span)
+            estimate = self._css.bookings.estimate(asked.request_id, *where)
+        zone = asked.texts.zone
         return self._site.show(
             asked,
             "event.html",
             base=self._where(asked, asked.request_id).request,
-            logged=logged,
             availability=found,
+            local={"starts_at": found.starts_at.astimezone(zone), "ends_at": found.ends_at.astimezone(zone)},
             estimate=estimate,
             chart=None if estimate is None else usage.by_day(estimate.history, asked.texts),
             outcomes=list(EventOutcome),
@@ -122,20 +130,30 @@ class EventPages:
     def book(self, asked: Asked) -> Response:
         """Hold the time. The same form twice is one booking."""
         logged = self._css.front.request(asked.request_id)
-        if logged.starts_at is None or logged.ends_at is None or logged.location is None:
-            raise NotHere
+        location, starts_at, ends_at = self._wanted(asked, logged)
         booking = self._css.bookings.book(
             BookingRequest(
                 booking_id=f"web-{asked.request_id}",
                 request_id=asked.request_id,
                 payer=logged.account_numbers[0],
-                location=logged.location,
-                starts_at=logged.starts_at,
-                ends_at=logged.ends_at,
+                location=location,
+                starts_at=starts_at,
+                ends_at=ends_at,
                 outcome=asked.given.choice("outcome", EventOutcome),
             )
         )
         return to(f"{self._where(asked, asked.request_id).booking}/{booking.booking_id}")
+
+    def _wanted(self, asked: Asked, logged: LoggedRequest) -> tuple[str, Moment, Moment]:
+        """Facility, start and end: those of the request, unless another time or facility is looked for."""
+        if logged.starts_at is None or logged.ends_at is None or logged.location is None:
+            raise NotHere
+        given = asked.given
+        starts_at, ends_at = (
+            _local(given, name) if given.text(name, needed=False) else moment
+            for name, moment in (("starts_at", logged.starts_at), ("ends_at", logged.ends_at))
+        )
+        return given.text("location", needed=False) or logged.location, starts_at, ends_at
 
     # --- a booking ---
 

@@ -114,10 +114,12 @@ class Given:
         return text
 
     def wall(self, name: str) -> datetime:
-        """A local date and time as browsers write it, by the clock on the wall; whether there is such a time is not asked."""
+        """A local date and time as browsers write it, by the clock on the wall, with or without seconds; whether there is such
+        a time is not asked."""
         text = self.text(name)
+        form = "%Y-%m-%dT%H:%M" + (":%S" if text.count(":") == 2 else "")
         try:
-            wall = datetime.strptime(text, "%Y-%m-%dT%H:%M")  # noqa: DTZ007 - the clock on the wall has no zone
+            wall = datetime.strptime(text, form)  # noqa: DTZ007 - the clock on the wall has no zone
             if not 1970 < wall.year < 9999:
                 raise ValueError
         except ValueError:

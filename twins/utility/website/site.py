@@ -210,9 +210,11 @@ class Site:
         """Bench time."""
         return self.systems.clock.now()
 
-    def message(self, asked: Asked, status: int, title: str, text: str, detail: str = "") -> HTMLResponse:
-        """A page that only says something."""
-        return self.show(asked, "message.html", status, title=title, text=text, detail=detail)
+    def message(
+        self, asked: Asked, status: int, title: str, text: str, detail: str = "", reason: str = ""
+    ) -> HTMLResponse:
+        """A page that only says something; `reason` is the name of a refusal."""
+        return self.show(asked, "message.html", status, title=title, text=text, detail=detail, reason=reason)
 
     def not_here(self, asked: Asked) -> HTMLResponse:
         """There is no such page for this visitor."""
@@ -232,7 +234,7 @@ class Site:
             return self.not_here(asked)
         _ = asked.texts
         detail = str(no) if asked.visit.role is Role.REPRESENTATIVE else ""
-        return self.message(asked, 422, _("This is not possible"), _(reason_text(no.reason)), detail)
+        return self.message(asked, 422, _("This is not possible"), _(reason_text(no.reason)), detail, no.reason)
 
 
 def keep(response: Response, name: str, value: str) -> None:
