@@ -15,6 +15,8 @@ from drivers.roles import AtZero, Interval, MessageCode
 from twins.utility.payments import REQUIRED, PaymentMeans, PaymentMethod
 
 _HOUR = timedelta(hours=1)
+BURNING_A = 7.5
+"""What the load draws to burn a balance down: more than any home's average, less than the site's wiring carries."""
 COLLECTED = timedelta(seconds=60)
 """How long after the end of an interval everything that follows from it has been done: collected, charged, sent."""
 

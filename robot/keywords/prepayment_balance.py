@@ -9,16 +9,13 @@ from typing import Any
 
 from robot.api.deco import keyword, library
 
-from bench.burning import Burning
+from bench.burning import BURNING_A, Burning
 from bench.certify import session
 from bench.judge.judge import Judge
 from bench.judge.witness import Witness
 from bench.prepaying import Prepaying
 from bench.web_customer import WebCustomer
 from drivers.roles import AtZero, Billing, DisplayCode, EventCode, MessageCode, ReceiptStatus, Switch
-
-BURNING_A = 7.5
-"""What the load draws to burn a balance down: more than any home's average, less than the site's wiring carries."""
 
 
 @library(scope="TEST")
