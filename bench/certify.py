@@ -224,13 +224,13 @@ class Result:
         table = Table(title=f"{self.bench}, seed {self.seed}: {self.verdict.value}", title_justify="left")
         for heading in ("requirement", "system", "checks", "verdict", "because"):
             table.add_column(heading, overflow="fold")
-        for judged in self.judged:
+        for judged, because in _reasons(self.judged):
             row = (
                 judged.id,
                 ", ".join(judged.systems),
                 str(len(judged.checks)),
                 judged.verdict.value,
-                _because(judged),
+                because,
             )
             table.add_row(*row, style=_STYLE[judged.verdict])
         return table
@@ -238,8 +238,7 @@ class Result:
     def lines(self) -> list[str]:
         """The same in plain lines."""
         lines = []
-        for judged in self.judged:
-            because = _because(judged)
+        for judged, because in _reasons(self.judged):
             lines.append(
                 f"{judged.verdict.value:<14} {judged.id:<12} {', '.join(judged.systems):<12} {len(judged.checks)} checks"
                 + (f"  {because}" if because else "")
@@ -262,6 +261,15 @@ def _because(judged: Judged) -> str:
         return ""
     found = next((check for check in judged.checks if check.verdict is judged.verdict), None)
     return judged.remark if found is None else f"{found.what}: {found.reason}"
+
+
+def _reasons(found: Sequence[Judged]) -> Iterator[tuple[Judged, str]]:
+    """Each with why it isn't PASS. What kept a run from many of them is said with the first."""
+    said: set[str] = set()
+    for judged in found:
+        because = _because(judged)
+        yield judged, "as above" if because and because in said and not judged.checks else because
+        said.add(because)
 
 
 class _Shown:
