@@ -53,7 +53,8 @@ async def _serve(model: models.Model, wanted: list[tuple[str, str]], seed: int, 
             try:
                 endpoint = await face.open()
             except OSError as no:
-                raise BadInput(f"--listen {scheme}:{address}: {no}") from no
+                said = str(no).removeprefix(f"{scheme}:{address}: ")  # a face's error names its own address
+                raise BadInput(f"--listen {scheme}:{address}: {said}") from no
             open_faces.push_async_callback(face.close)
             endpoints.append({"scheme": endpoint.scheme, "address": endpoint.address})
         await until_stopped({"model": model.name, "endpoints": endpoints})

@@ -24,7 +24,7 @@ import yaml
 
 from bench.data import BadInput
 from bench.evidence.record import Record
-from bench.inventory import DeviceConfig, Inventory
+from bench.inventory import DeviceConfig, Inventory, leads_to
 from bench.loop import LoopThread
 from bench.safety import Safety, safe_order
 from bench.strategy import SiteStrategy
@@ -575,11 +575,18 @@ class Bench:
                 "role": device.role,
                 "kind": "twin" if device.is_twin else "real",
                 "twin_model": device.model,
-                "link": ", ".join(f"{e.scheme}:{e.address}" for (d, _), e in self.endpoints.items() if d == name),
+                "link": ", ".join(self._ends(name)),
                 **(vars(self.identities[name]) if name in self.identities else {}),
             }
             for name, device in self.config.devices.items()
         ]
+
+    def _ends(self, name: str) -> list[str]:
+        """Where a device is reached: a twin at its faces, a real one at the end of its links."""
+        if self.config.devices[name].is_twin:
+            return [f"{e.scheme}:{e.address}" for (d, _), e in self.endpoints.items() if d == name]
+        suppliers = self.drivers[name].suppliers if name in self.drivers else ()
+        return [leads_to(link) for link in suppliers if isinstance(link, Link)]
 
     def resolved(self) -> dict[str, Any]:
         """The bench file's data with every twin's address filled in, and what its place has brought."""

@@ -34,13 +34,15 @@ _FLAGS = (
     *("--disable-default-apps", "--mute-audio", "--hide-scrollbars", "--lang=en-US", "--force-color-profile=srgb"),
 )
 _FIELDS = """
-const found = {}, times = {};
-for (const e of document.querySelectorAll("[data-field]")) {
-  found[e.dataset.field] = e.innerText.trim();
-  const time = e.querySelector("time");
-  if (time) times[e.dataset.field] = time.dateTime;
-}
-return [found, times];
+return [...document.querySelectorAll(arguments[0])].map(part => {
+  const found = {}, times = {};
+  for (const e of part.querySelectorAll("[data-field]")) {
+    found[e.dataset.field] = e.innerText.trim();
+    const time = e.querySelector("time");
+    if (time) times[e.dataset.field] = time.dateTime;
+  }
+  return [found, times];
+});
 """
 _ROWS = """
 return [...document.querySelectorAll(arguments[0] + " tbody tr")].map(
@@ -50,6 +52,8 @@ _SPANS = """
 return [...document.querySelectorAll(arguments[0] + " li")].map(
   line => [...line.querySelectorAll("time")].map(time => time.dateTime));
 """
+_ORDERS = 'return [...document.querySelectorAll("[data-order]")].map(e => [e.dataset.order, e.getAttribute("href")])'
+_EVENTS = 'return [...document.querySelectorAll("[data-event]")].map(e => [e.querySelector("time").dateTime, e.dataset.event])'
 _DATA = 'return document.querySelector(`[data-${arguments[0]}]`)?.dataset[arguments[0]] || ""'
 
 
@@ -190,14 +194,21 @@ class Browsing:
     def shown(self) -> Shown:
         """What the page shows now."""
 
-        def look(driver: Any) -> Any:
+        def look(_: Any) -> Any:
             try:
-                return driver.execute_script(_FIELDS)
+                return self.parts("html")
             except StaleElementReferenceException:
                 return None
 
-        fields, times = WebDriverWait(self.driver, _PAGE_S, 0.01).until(look)
-        return Shown(fields, {name: datetime.fromisoformat(text).astimezone(UTC) for name, text in times.items()})
+        found: list[Shown] = WebDriverWait(self.driver, _PAGE_S, 0.01).until(look)
+        return found[0]
+
+    def parts(self, css: str) -> list[Shown]:
+        """What each of several like parts of the page shows."""
+        return [
+            Shown(fields, {name: datetime.fromisoformat(text).astimezone(UTC) for name, text in times.items()})
+            for fields, times in self.driver.execute_script(_FIELDS, css)
+        ]
 
     def rows(self, field: str) -> list[list[str]]:
         """The rows of a table of the page, open or folded."""
@@ -216,6 +227,10 @@ class Browsing:
     def reason(self) -> str:
         """The name of the refusal on the page; empty where nothing is refused."""
         return str(self.driver.execute_script(_DATA, "reason"))
+
+    def state(self) -> str:
+        """The state of what the page is about, in one word."""
+        return str(self.driver.execute_script(_DATA, "state"))
 
     def offers(self, action: str) -> bool:
         """Whether the page has something to press for an action."""
@@ -294,8 +309,14 @@ class Browsing:
         return self._pay(amount_cents, data)
 
     def _pay(self, amount_cents: int, data: Mapping[str, str]) -> Shown:
+        self._fill_means(amount_cents, data)
+        return self._settled(self.press("pay"))
+
+    def _fill_means(self, amount_cents: int, data: Mapping[str, str]) -> None:
         self.fill(amount=f"{amount_cents / 100:.2f}", **{f"data_{name}": text for name, text in data.items()})
-        page = self.press("pay")
+
+    def _settled(self, page: Shown) -> Shown:
+        """Wait until what the page tells of is no longer in progress, at most a minute of bench time; the page then."""
         for seconds in (0.0, *[1.0] * 60):
             if self.stage() != "in_progress":
                 break
@@ -375,10 +396,12 @@ class Browsing:
         self.go(f"/desk/events/{booking_id}")
         return self.press("end")
 
-    def log_outage(self, account: str, name: str, address: str, text: str) -> Shown:
-        """Log that a customer reports no power; the report's page (`report_id`)."""
+    def log_outage(self, account: str, name: str, address: str, text: str, since: datetime | None = None) -> Shown:
+        """Log that a customer reports no power, `since` as local time; the report's page (`report_id`)."""
         self.go(f"/desk/accounts/{account}/outage")
         self.fill(name=name, address=address, text=text)
+        if since is not None:
+            self.set_moment("since", since)
         return self.press("report")
 
     def identify_outage(self, report_id: int, credential: str) -> Shown:
@@ -388,8 +411,13 @@ class Browsing:
         return self.press("identify")
 
     def outage(self, report_id: int) -> Shown:
-        """The page of a report: state, what was prepaid, tests (`check_test`, `switch`, `load_side`), orders."""
+        """The page of a report: state, what was prepaid, tests (`check_test`, `switch`, `load_side_voltage`), orders."""
         return self.go(f"/desk/outages/{report_id}")
+
+    def orders(self) -> list[tuple[str, str]]:
+        """Orders on the page: what each is for, and its address."""
+        found: list[list[str]] = self.driver.execute_script(_ORDERS)
+        return [(kind, path) for kind, path in found]
 
     def act_on_outage(self, report_id: int, action: str) -> Shown:
         """`test`, `activate`, `still-no-power` or `restored`; the page that follows."""
@@ -406,6 +434,34 @@ class Browsing:
     def read_account(self, account: str) -> Shown:
         """The page of an account, for its customer. `rows("days")` and `rows("intervals")` are the usage."""
         return self.go(f"/accounts/{account}")
+
+    def warning(self) -> str:
+        """What the page of an account warns of, in one word: near, used_up; empty where it does not."""
+        return str(self.driver.execute_script(_DATA, "warning"))
+
+    def balance_events(self) -> list[tuple[datetime, str]]:
+        """What has happened to the balance, from the page of an account: moment and kind, the latest first."""
+        found: list[list[str]] = self.driver.execute_script(_EVENTS)
+        return [(datetime.fromisoformat(at).astimezone(UTC), kind) for at, kind in found]
+
+    def prepay(self, account: str, amount_cents: int, data: Mapping[str, str]) -> Shown:
+        """The customer prepays by card for the next bill cycle, and sees how it ends; the payment's page."""
+        self.go(f"/accounts/{account}/prepay")
+        self.press("ask")
+        return self._pay(amount_cents, data)
+
+    def choose_at_zero(self, account: str, option: str, fallback: str) -> Shown:
+        """The customer chooses what happens at zero; the page with the choice (`at_zero`), or why not (`message`)."""
+        self.go(f"/accounts/{account}/at-zero")
+        self.choose("option", option)
+        self.choose("fallback", fallback)
+        return self.press("choose")
+
+    def agree(self, account: str, amount_cents: int, data: Mapping[str, str]) -> Shown:
+        """The customer agrees on automatic payments by card; the page with the agreement. `stage()` is `agreed` or `refused`."""
+        self.go(f"/accounts/{account}/replenish")
+        self._fill_means(amount_cents, data)
+        return self._settled(self.press("agree"))
 
     def report_outage(self, account: str, text: str) -> Shown:
         """The customer reports no power; the page with the reports and their progress."""

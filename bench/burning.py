@@ -10,10 +10,13 @@ from datetime import datetime, timedelta, tzinfo
 from typing import Any
 
 from bench.prepaying import Prepaying
+from bench.web_customer import WebCustomer
 from drivers.roles import AtZero, Interval, MessageCode
 from twins.utility.payments import REQUIRED, PaymentMeans, PaymentMethod
 
 _HOUR = timedelta(hours=1)
+BURNING_A = 7.5
+"""What the load draws to burn a balance down: more than any home's average, less than the site's wiring carries."""
 COLLECTED = timedelta(seconds=60)
 """How long after the end of an interval everything that follows from it has been done: collected, charged, sent."""
 
@@ -40,7 +43,7 @@ def forecast(
 
 
 class Customer:
-    """What the customer does and sees at the website, asked of the system behind it."""
+    """What the customer does and sees at the website, asked of the system behind it: for what comes before a test."""
 
     def __init__(self, case: Prepaying) -> None:
         self._case = case
@@ -68,9 +71,9 @@ class Customer:
 class Burning:
     """The account of `case` on its way to zero. `began` is when its balance was last set."""
 
-    def __init__(self, case: Prepaying) -> None:
+    def __init__(self, case: Prepaying, customer: Customer | WebCustomer | None = None) -> None:
         self.case = case
-        self.customer = Customer(case)
+        self.customer = customer or Customer(case)
         self.began = case.bench.now
 
     # --- acting ----------------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import io
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 SUITES = ROOT / "robot" / "suites"
 
+_BROWSER_LIBRARY = "website_browser.py"
 _ROBOT_STOPPED = 253
 _ROBOT_BAD_DATA = 252
 
@@ -101,18 +103,23 @@ class Session:
     ending: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
     """What has to be closed when the run is over, however it ends."""
 
+    browser: Future[Browsing] | None = None
+    """The run's browser, where it was started while the bench came up."""
+
     @functools.cached_property
     def browsing(self) -> Browsing:
-        """The run's browser at the bench's website; started when first asked for. Its pictures go into the record."""
-        from bench.browsing import Browsing, NoBrowser
+        """The run's browser at the bench's website; started now unless it was before. Its pictures go into the record."""
+        from bench.browsing import NoBrowser
 
         if self.bench.website is None:
             raise NoBrowser("the bench serves no website; give twinbench.utility.website in its file")
-        browsing = Browsing(self.bench.website, let_pass=self.bench.advance, save=self._picture)
+        browsing = _start_browser() if self.browser is None else self.browser.result()
+        browsing.address = self.bench.website
         self.ending.callback(browsing.close)
         return browsing
 
-    def _picture(self, name: str, picture: bytes) -> None:
+    def keep_picture(self, name: str, picture: bytes) -> None:
+        """A picture (PNG) of a page goes into the record, under `website/`."""
         (self.record.path / "website").mkdir(exist_ok=True)
         self.record.write(f"website/{name}", picture)
 
@@ -121,6 +128,32 @@ class Session:
         from twins import defects as catalogue
 
         return tuple(sorted(catalogue.of(system, self.defects)))
+
+
+def _start_browser() -> Browsing:
+    """A browser for the run that is, or will be, in progress."""
+    from bench.browsing import Browsing
+
+    return Browsing(
+        "",
+        let_pass=lambda seconds: session().bench.advance(seconds),
+        save=lambda name, picture: session().keep_picture(name, picture),
+    )
+
+
+@contextlib.contextmanager
+def _browser_ahead(needed: bool) -> Iterator[Future[Browsing] | None]:
+    """Where it is needed, a browser that starts while the bench comes up. Whoever asks for it hears why it doesn't."""
+    if not needed:
+        yield None
+        return
+    with ThreadPoolExecutor(1, thread_name_prefix="browser") as starter:
+        browser = starter.submit(_start_browser)
+        try:
+            yield browser
+        finally:
+            with contextlib.suppress(Exception):
+                browser.result().close()
 
 
 _session: Session | None = None
@@ -224,13 +257,13 @@ class Result:
         table = Table(title=f"{self.bench}, seed {self.seed}: {self.verdict.value}", title_justify="left")
         for heading in ("requirement", "system", "checks", "verdict", "because"):
             table.add_column(heading, overflow="fold")
-        for judged in self.judged:
+        for judged, because in _reasons(self.judged):
             row = (
                 judged.id,
                 ", ".join(judged.systems),
                 str(len(judged.checks)),
                 judged.verdict.value,
-                _because(judged),
+                because,
             )
             table.add_row(*row, style=_STYLE[judged.verdict])
         return table
@@ -238,8 +271,7 @@ class Result:
     def lines(self) -> list[str]:
         """The same in plain lines."""
         lines = []
-        for judged in self.judged:
-            because = _because(judged)
+        for judged, because in _reasons(self.judged):
             lines.append(
                 f"{judged.verdict.value:<14} {judged.id:<12} {', '.join(judged.systems):<12} {len(judged.checks)} checks"
                 + (f"  {because}" if because else "")
@@ -262,6 +294,15 @@ def _because(judged: Judged) -> str:
         return ""
     found = next((check for check in judged.checks if check.verdict is judged.verdict), None)
     return judged.remark if found is None else f"{found.what}: {found.reason}"
+
+
+def _reasons(found: Sequence[Judged]) -> Iterator[tuple[Judged, str]]:
+    """Each with why it isn't PASS. What kept a run from many of them is said with the first."""
+    said: set[str] = set()
+    for judged in found:
+        because = _because(judged)
+        yield judged, "as above" if because and because in said and not judged.checks else because
+        said.add(because)
 
 
 class _Shown:
@@ -340,7 +381,7 @@ def certify(
             seeded.find(name)
         except seeded.UnknownDefect as no:
             raise BadInput(str(no)) from None
-    bench_name, of_file, pics = _peek(bench_file)
+    bench_name, of_file, pics, has_website = _peek(bench_file)
     seed = of_file if seed is None else seed
     if not 0 <= seed < 2**63:
         raise BadInput(f"a seed of {seed}: it is a whole number from 0 up")
@@ -352,7 +393,8 @@ def certify(
     listener: Listener | None = None
     interrupted = False
     standing: RunningBench | None = None
-    with record, _Shown(console) as shown:
+    browses = has_website and _opens_pages(suites, tags)
+    with record, _Shown(console) as shown, _browser_ahead(browses) as browser:
         try:
             record.write("bench.yaml", masked_text(bench_file.read_text(encoding="utf-8")))
             with (open_bench or opened)(bench_file, seed=seed, defects=tuple(defects), record=record) as bench:
@@ -363,7 +405,7 @@ def certify(
                 record.write("bench.resolved.yaml", yaml.safe_dump(masked(bench.resolved()), sort_keys=False))
                 record.write_json("devices.json", {"devices": bench.describe(), "versions": versions()})
                 listener = Listener(judge, shown)
-                with in_session(Session(bench, judge, record, seed, tuple(defects))):
+                with in_session(Session(bench, judge, record, seed, tuple(defects), browser=browser)):
                     interrupted = not _robot(suites, tags, record.path, listener, result.problems)
                 result.deviations = list(bench.deviations)
                 for name, rows in (("deviations", bench.deviations), ("disagreements", bench.disagreements)):
@@ -409,8 +451,8 @@ def _settle(result: Result, record: Record) -> None:
     result.verdict = Verdict.ERROR if result.problems else worst(verdicts)
 
 
-def _peek(bench_file: Path) -> tuple[str, int, dict[str, declarations.Pics]]:
-    """Name, seed and PICS of a bench file; whoever opens the bench checks the rest of it."""
+def _peek(bench_file: Path) -> tuple[str, int, dict[str, declarations.Pics], bool]:
+    """Name, seed and PICS of a bench file, and whether it has a website; whoever opens the bench checks the rest of it."""
     data, _ = read(bench_file)
     section = data.get("twinbench") if isinstance(data, dict) else None
     if not isinstance(section, dict):
@@ -421,7 +463,9 @@ def _peek(bench_file: Path) -> tuple[str, int, dict[str, declarations.Pics]]:
     if not isinstance(pics, list):
         raise BadInput(f"{bench_file}: twinbench.pics: is a list of the suppliers' declarations, not {pics!r}")
     declared = [declarations.load(str(supplier)) for supplier in pics]
-    return str(name), seed, {one.system: one for one in declared}
+    utility = section.get("utility")
+    has_website = isinstance(utility, dict) and utility.get("website") is not None
+    return str(name), seed, {one.system: one for one in declared}, has_website
 
 
 def _tags(catalogue: Catalogue, only: Sequence[str], wanted: Sequence[str], suites: Path) -> list[str]:
@@ -430,6 +474,15 @@ def _tags(catalogue: Catalogue, only: Sequence[str], wanted: Sequence[str], suit
         raise BadInput(f"{suites}: no such directory of suites")
     tags = [*only, *wanted, *(s for id_ in wanted if (s := catalogue[id_].scenario))]
     return list(dict.fromkeys(tags))
+
+
+def _opens_pages(suites: Path, tags: Sequence[str]) -> bool:
+    """Whether a suite with any of these tags (none: any suite) has steps in the browser."""
+    for suite in suites.rglob("*.robot"):
+        text = suite.read_text(encoding="utf-8")
+        if _BROWSER_LIBRARY in text and (not tags or not set(tags).isdisjoint(text.split())):
+            return True
+    return False
 
 
 def _robot(suites: Path, tags: list[str], out: Path, listener: Listener, problems: list[str]) -> bool:

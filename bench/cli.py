@@ -14,7 +14,7 @@ import typer
 app = typer.Typer(
     name="twinbench",
     help="Test bench and digital twin for smart metering: certifies meters against a utility's use cases.",
-    no_args_is_help=True,
+    no_args_is_help=False,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -298,7 +298,7 @@ def verify(
     else:
         for problem in problems:
             print(problem)
-        said = "unchanged" if not problems else f"{len(problems)} problems"
+        said = "unchanged" if not problems else f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
         print(f"{record}: {said} (SHA-256 of its manifest {found})")
     raise typer.Exit(1 if problems else 0)
 

@@ -176,6 +176,8 @@ class _Examination:
                 bench.safety.watch()
             with self._off_again():
                 self._wiring()
+        else:
+            self._open_meter()
         return self._report
 
     # --- Saying ------------------------------------------------------------------------------------------------------
@@ -207,7 +209,7 @@ class _Examination:
                         "ports",
                         link.name,
                         False,
-                        f"{_address(link)} is also where {other.name} leads",
+                        f"{inventory.leads_to(link)} is also where {other.name} leads",
                         "a port of its own",
                         f"mend the address of {link.name} or {other.name} in the bench file",
                     )
@@ -236,7 +238,7 @@ class _Examination:
         """Open a device's link and ask who it is. False where it does not answer."""
         bench = self._bench
         driver = bench.drivers[name]
-        where = ", ".join(_address(link) for link in driver.suppliers if isinstance(link, Link))
+        where = ", ".join(inventory.leads_to(link) for link in driver.suppliers if isinstance(link, Link))
         try:
             bench.reach(name)
             identity: Identity = driver.identify()
@@ -302,6 +304,17 @@ class _Examination:
         self._note("wiring", self._relay, False, f"not looked over: {why}", "looked over", remedy)
 
     # --- The meter, once it has power --------------------------------------------------------------------------------
+
+    def _open_meter(self) -> None:
+        """Open the meter's link and ask nothing: nothing was switched on that would give it power."""
+        driver = self._bench.drivers[self._meter]
+        where = ", ".join(inventory.leads_to(link) for link in driver.suppliers if isinstance(link, Link))
+        try:
+            self._bench.reach(self._meter)
+        except (DeviceError, StrategyError) as no:
+            self._lost(self._meter, no)
+            return
+        self._note("link", self._meter, True, f"{where} opens; not asked, as nothing was switched on")
 
     def _meet_meter(self) -> None:
         """Ask the meter who it is, and what only it can tell; _Stop where it is another one."""
@@ -677,14 +690,9 @@ def _reversed(found_w: float, expected_w: float) -> bool:
     return abs(expected_w) > _NOTHING["W"] and _agree(-found_w, expected_w, "W")
 
 
-def _address(link: Link) -> str:
-    """Where a link leads, as its file has it."""
-    return str(getattr(link, inventory.ADDRESS.get(type(link).__name__, "name")))
-
-
 def _port(link: Link) -> str:
     """What two links must not share: a device path without its symbolic links, or a network address."""
-    address = _address(link)
+    address = inventory.leads_to(link)
     if isinstance(link, VisaLink):
         kind, _, rest = address.partition("::")
         if not kind.upper().startswith("ASRL"):

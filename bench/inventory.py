@@ -24,6 +24,7 @@ from bench.judge import pics
 from bench.safety import SafetyConfig, controlled_sources
 from drivers import roles
 from drivers.device import DeviceDriver
+from drivers.links import Link
 from twins import defects as seeded
 from twins import models
 from twins.clock import EPOCH, Clock, SteppedClock
@@ -290,6 +291,12 @@ class Inventory:
 
 ADDRESS = {"SerialLine": "port", "ModbusRtuLine": "port", "ModbusTcpLink": "address", "VisaLink": "resource"}
 """The attribute of each class of link that says where it leads."""
+
+
+def leads_to(link: Link) -> str:
+    """Where a link leads, as its file has it."""
+    return str(getattr(link, ADDRESS.get(type(link).__name__, "name")))
+
 
 _CARRIES: dict[str, dict[str, str]] = {
     "SerialLine": {"pty": "{0}"},

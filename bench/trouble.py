@@ -6,7 +6,6 @@ What the keywords of scenario 6 have in common; it checks nothing.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,72 +16,10 @@ from bench.measure import UPDATE_S
 from bench.prepaying import Prepaying
 from drivers.roles import Billing, Interval
 from twins.utility.config import CustomerConfig
-from twins.utility.css.trouble_records import Check, NoPower
-from twins.utility.errors import NotAccepted
+from twins.utility.css.trouble_records import Check
 
 LONGEST_S = 600.0
 """How long anything of a report is waited for."""
-
-
-class Desk:
-    """What a representative does for a customer who has no power, in the CSS. Each returns None where the CSS says no.
-
-    Whatever offers the same methods (a browser at the website, say) can take its place.
-    """
-
-    def __init__(self, case: Prepaying) -> None:
-        self._case = case
-        self._trouble = case.css.trouble
-
-    def log(self, text: str, since: datetime) -> int | None:
-        """Log what the customer reports; returns the report's id."""
-        customer, number = self._case.customer, self._case.account.number
-        told = NoPower(number, customer.name, customer.address, text, customer.credential, since, "phone")
-        found: int | None = self._ask(self._trouble.log, told)
-        return found
-
-    def identify(self, report: int, credential: str) -> Any:
-        """Confirm who reports; customer data back."""
-        return self._ask(self._trouble.identify, report, credential)
-
-    def service_record(self, report: int) -> Any:
-        """Look up what was prepaid, and whether the command to energise was sent."""
-        return self._ask(self._trouble.service_record, report)
-
-    def test(self, report: int) -> int | None:
-        """Have the meter tested; returns the message id."""
-        found: int | None = self._ask(self._trouble.test, report)
-        return found
-
-    def checks(self, report: int) -> Sequence[Check]:
-        """See tests and activations, and their results."""
-        return self._ask(self._trouble.checks, report) or ()
-
-    def activate(self, report: int) -> int | None:
-        """Have the service activated again; returns the message id."""
-        found: int | None = self._ask(self._trouble.activate, report)
-        return found
-
-    def still_no_power(self, report: int) -> Any:
-        """Pass on that the customer still has no power."""
-        return self._ask(self._trouble.still_no_power, report)
-
-    def restored(self, report: int) -> Any:
-        """Pass on that the customer has power again."""
-        return self._ask(self._trouble.restored, report)
-
-    def report(self, report: int) -> Any:
-        """See a report with its progress."""
-        return self._ask(self._trouble.report, report)
-
-    def orders(self, report: int) -> Sequence[Any]:
-        """See the orders that a report has led to."""
-        return self._ask(self._case.css.orders.orders, report_id=report) or ()
-
-    def _ask(self, call: Any, *args: Any, **kwargs: Any) -> Any:
-        with suppress(NotAccepted):
-            return self._case.ask(call, *args, **kwargs)
-        return None
 
 
 class NoPowerCase(Prepaying):
@@ -91,7 +28,6 @@ class NoPowerCase(Prepaying):
     def __init__(self, bench: Bench, meter: str = "meter", relay: str = "relay") -> None:
         super().__init__(bench, meter)
         self._relay = relay
-        self.desk = Desk(self)
         self.report = 0
 
     # --- faults that are there -----------------------------------------------------------------------------------------

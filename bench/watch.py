@@ -34,6 +34,7 @@ class Subscriber:
         self._received: dict[Item, datetime] = {}
         self._read: dict[Item, datetime] = {}
         self._before: frozenset[Item] = frozenset()
+        self._counts: dict[str, int] = {}
         bench.call(self._begin)
 
     @property
@@ -43,8 +44,13 @@ class Subscriber:
 
     def has_read_all(self) -> bool:
         """Whether something of every kind has come in, and all of it has been read. To be asked on the bench's loop."""
-        for item in self._held():
-            self._received.setdefault(item, self._bench.now)
+        for kind in self._kinds:
+            # asked after every step of the clock: the log itself is read only where it has grown
+            count = self._mdms.received_count(kind, self._meter_id)
+            if count != self._counts.get(kind):
+                self._counts[kind] = count
+                for item in self._held(kind):
+                    self._received.setdefault(item, self._bench.now)
         return {kind for kind, _ in self._received} == set(self._kinds) and self._received.keys() <= self._read.keys()
 
     def delays_s(self) -> dict[str, list[float | None]]:
@@ -60,11 +66,11 @@ class Subscriber:
         self._open = False
 
     def _begin(self) -> None:
-        self._before = frozenset(self._held())
+        self._before = frozenset(item for kind in self._kinds for item in self._held(kind))
         self._mdms.subscribe(self._told)
 
-    def _held(self) -> list[Item]:
-        everything = [(kind, one.value) for kind in self._kinds for one in self._mdms.received(kind, self._meter_id)]
+    def _held(self, kind: str) -> list[Item]:
+        everything = [(kind, one.value) for one in self._mdms.received(kind, self._meter_id)]
         return [item for item in everything if item not in self._before]
 
     def _told(self, kind: str, meter_id: str) -> None:

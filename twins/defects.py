@@ -32,6 +32,9 @@ def _add(of: str, name: str, breaks: str, does: str) -> None:
     CATALOGUE[name] = Defect(name, of, tuple(breaks.split()), does)
 
 
+_ALL = "`twinbench defects --list` shows all"
+
+
 def find(name: str) -> Defect:
     """The defect of that name; UnknownDefect with the nearest names where there is none."""
     try:
@@ -39,10 +42,9 @@ def find(name: str) -> Defect:
     except KeyError:
         import difflib
 
-        near = difflib.get_close_matches(name, CATALOGUE, n=3) or sorted(CATALOGUE)[:3]
-        raise UnknownDefect(
-            f"no defect {name!r}; nearest: {', '.join(near)} (`twinbench defects --list` shows all)"
-        ) from None
+        near = difflib.get_close_matches(name, CATALOGUE, n=3)
+        told = f"nearest: {', '.join(near)} ({_ALL})" if near else _ALL
+        raise UnknownDefect(f"no defect {name!r}; {told}") from None
 
 
 def of(model: str, names: tuple[str, ...] | frozenset[str]) -> frozenset[str]:

@@ -38,7 +38,6 @@ _LISTEN_S = 0.25
 
 _FULL = 2048
 """Bytes that one read brings only where the device has been telling things that nobody read."""
-_BACKLOG_MS = 20.0
 
 
 class _Warned(Exception):
@@ -84,7 +83,7 @@ class _Line(RAVEnBaseDevice):
         """Close the port."""
         if self._port is not None:
             self._port.close()
-            self._port = None
+            self._port, self._backlog = None, False
             for way, mask in self._masks.items():
                 self._told(way, mask.rest())
 
@@ -101,7 +100,7 @@ class _Line(RAVEnBaseDevice):
         if not data:
             self.close()
             raise LinkLost(f"{self._name}: the port is gone; check cable and device")
-        self._backlog = len(data) >= _FULL
+        self._backlog |= len(data) >= _FULL
         self._told("rx", self._masks["rx"].feed(data))
         found = self._incoming.feed(data)
         for fragment in found:
@@ -113,10 +112,18 @@ class _Line(RAVEnBaseDevice):
         if self._port is None:
             return
         until = time.monotonic() + self._link.timeout  # a device that never stops must not hold the caller
-        self._backlog = False
-        # Behind a full buffer the device has more to tell, which would come before the answer to a question and pass for it.
-        while self._poll.poll(_BACKLOG_MS if self._backlog else 0) and time.monotonic() < until:
+        while self._poll.poll(0) and time.monotonic() < until:
             self.listen()
+
+    def _catch_up(self) -> None:
+        """Read all that the device had to tell before now: it answers in order, and what it is never comes unasked."""
+        self._write(wire.command("get_device_info", None))
+        until = time.monotonic() + self._link.timeout
+        while (left := until - time.monotonic()) > 0:
+            if any(fragment.tag == "DeviceInfo" for fragment in self.listen(left)):
+                self._backlog = False
+                return
+        raise _Silent
 
     async def _query(
         self, cmd_name: str, res_name: str | None = None, args: dict[str, str] | None = None
@@ -127,6 +134,8 @@ class _Line(RAVEnBaseDevice):
         """Send a command and wait for a notification of that name, None for a command that has none."""
         self.open()
         self.listen_all()
+        if self._backlog:  # there may be more, which would come before the answer to a question and pass for it
+            self._catch_up()
         self._write(wire.command(name, arguments))
         if wanted is None:
             return None

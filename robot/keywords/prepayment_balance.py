@@ -9,30 +9,31 @@ from typing import Any
 
 from robot.api.deco import keyword, library
 
-from bench.burning import Burning
+from bench.burning import BURNING_A, Burning
 from bench.certify import session
 from bench.judge.judge import Judge
 from bench.judge.witness import Witness
 from bench.prepaying import Prepaying
+from bench.web_customer import WebCustomer
 from drivers.roles import AtZero, Billing, DisplayCode, EventCode, MessageCode, ReceiptStatus, Switch
-
-BURNING_A = 7.5
-"""What the load draws to burn a balance down: more than any home's average, less than the site's wiring carries."""
 
 
 @library(scope="TEST")
 class prepayment_balance:  # noqa: N801 - Robot finds a library's class by the file's name
-    """The balance, its threshold, its refreshes, and zero. `meter` and `display` name devices of the bench file."""
+    """The balance, its threshold, its refreshes, and zero. `meter` and `display` name devices of the bench file; `customer`
+    acts and reads at the `website`, or asks the `css` behind it, which is quicker where what they do is not under test."""
 
-    def __init__(self, meter: str = "meter", display: str = "display") -> None:
+    def __init__(self, meter: str = "meter", display: str = "display", customer: str = "css") -> None:
         self._meter = meter
+        self._at_website = customer == "website"
         self._display_name = display
         self._paid_from = 0
 
     @cached_property
     def _burning(self) -> Burning:
         # Asked for when a keyword runs: the documentation of the keywords is made without a run.
-        return Burning(Prepaying(session().bench, self._meter))
+        case = Prepaying(session().bench, self._meter)
+        return Burning(case, WebCustomer(case, session().browsing) if self._at_website else None)
 
     @property
     def _case(self) -> Prepaying:
@@ -284,6 +285,13 @@ class prepayment_balance:  # noqa: N801 - Robot finds a library's class by the f
         )
         required = ("balance_cents", "credit_wh", "time_left", "zero_at")
         self._judge.fields("C3-MSG-15", "the balance on the website", system="ADCS", required=required, claim=page)
+        self._judge.check(
+            "C3-S4.05",
+            "the page warns, and tells when the threshold was reached",
+            system="Website",
+            claim=(page.warning, [at for at, kind in page.events if kind == "threshold"][:1]),
+            expected=("near", [self._burning.event("threshold").at]),
+        )
         self._judge.settle()
 
     @keyword

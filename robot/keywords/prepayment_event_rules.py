@@ -9,6 +9,7 @@ from functools import cached_property
 from robot.api.deco import keyword, library
 
 from bench.booking import EventCase
+from bench.burning import BURNING_A, Burning
 from bench.certify import session
 from bench.judge.judge import Judge
 from drivers.roles import AtZero, MessageCode
@@ -36,6 +37,10 @@ class prepayment_event_rules:  # noqa: N801 - Robot finds a library's class by t
         return EventCase(session().bench, self._meter)
 
     @cached_property
+    def _burning(self) -> Burning:
+        return Burning(self._case)
+
+    @cached_property
     def _judge(self) -> Judge:
         return session().judge
 
@@ -50,7 +55,9 @@ class prepayment_event_rules:  # noqa: N801 - Robot finds a library's class by t
         case.outcome = EventOutcome(outcome)
         case.prepay_event(timedelta(minutes=30), lasting, cents)
         case.pass_until(case.starts_at)
+        self._burning.draw(BURNING_A)
         case.until_empty(lasting)
+        self._burning.draw()
 
     @keyword
     def the_service_is_disconnected_at_zero(self) -> None:
@@ -92,7 +99,7 @@ class prepayment_event_rules:  # noqa: N801 - Robot finds a library's class by t
     def the_payer_goes_on_paying_until_they_end_the_event(self) -> None:
         """C3-NR-04: the service stays on at the payer's expense; nobody else can end the event, the payer can."""
         case = self._case
-        case.bench.advance(60.0)
+        self._burning.interval_passes()  # with it the interval in which the load was brought back
         self._judge.check(
             "C3-NR-04",
             "kept on when the credit is used up",

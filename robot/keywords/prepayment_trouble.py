@@ -12,6 +12,7 @@ from bench.certify import session
 from bench.judge.judge import Judge
 from bench.judge.witness import Witness
 from bench.trouble import NoPowerCase
+from bench.web_trouble import OutageDesk
 from drivers.errors import Refused
 from drivers.roles import AtZero, Billing, EventCode, MessageCode, Switch
 
@@ -31,6 +32,10 @@ class prepayment_trouble:  # noqa: N801 - Robot finds a library's class by the f
     def _case(self) -> NoPowerCase:
         # Asked for when a keyword runs: the documentation of the keywords is made without a run.
         return NoPowerCase(session().bench, self._meter, self._relay)
+
+    @cached_property
+    def _desk(self) -> OutageDesk:
+        return OutageDesk(self._case, session().browsing)
 
     @cached_property
     def _judge(self) -> Judge:
@@ -66,14 +71,14 @@ class prepayment_trouble:  # noqa: N801 - Robot finds a library's class by the f
     def customer_reports_no_power(self) -> None:
         """C3-S6.01: by phone; the report is logged with what the customer says (C3-MSG-18)."""
         case = self._case
-        case.report = case.desk.log("No power in the whole house", case.bench.now) or 0
+        case.report = self._desk.log("No power in the whole house", case.bench.now) or 0
         self._judge.acted("C3-S6.01", "the customer reports no power")
         self._judge.fields(
             "C3-MSG-18",
             "the report as logged",
             system="CSS",
             required=("account_number", "name", "address", "since", "text", "credentials_presented"),
-            claim=case.desk.report(case.report),
+            claim=self._desk.report(case.report),
         )
         self._judge.check(
             "C3-MSG-18",
@@ -90,15 +95,15 @@ class prepayment_trouble:  # noqa: N801 - Robot finds a library's class by the f
     def representative_verifies_the_identity(self) -> None:
         """C3-S6.02: somebody else is refused, the customer's data come back."""
         case = self._case
-        refused = case.desk.identify(case.report, "somebody else's word") is None
-        data = case.desk.identify(case.report, case.customer.credential)
+        refused = self._desk.identify(case.report, "somebody else's word") is None
+        data = self._desk.identify(case.report, case.customer.credential)
         self._judge.acted("C3-S6.02", "the representative verifies the identity")
         self._judge.check("C3-S6.02", "wrong credentials are refused", system="CSS", claim=refused, expected=True)
         self._judge.check(
             "C3-S6.02",
             "the customer is the one who reports",
             system="CSS",
-            claim=None if data is None else data.name,
+            claim=None if data is None else data.customer_name,
             expected=case.customer.name,
         )
         self._judge.settle()
@@ -107,7 +112,7 @@ class prepayment_trouble:  # noqa: N801 - Robot finds a library's class by the f
     def representative_verifies_prepayment_and_activation(self) -> None:
         """C3-S6.03: the amount, and the command to energise that was sent for it (C3-MSG-19)."""
         case = self._case
-        record = case.desk.service_record(case.report)
+        record = self._desk.service_record(case.report)
         self._judge.acted("C3-S6.03", "the representative looks up prepayment and command")
         for what, claim, expected in (
             ("the amount prepaid", getattr(record, "amount_cents", None), case.posting.amount_cents),
@@ -130,7 +135,7 @@ class prepayment_trouble:  # noqa: N801 - Robot finds a library's class by the f
     def representative_has_the_meter_tested(self) -> None:
         """C3-S6.04: the ADCS sends the test that the CSS commands (C3-MSG-20)."""
         case = self._case
-        self._test_id = case.desk.test(case.report) or 0
+        self._test_id = self._desk.test(case.report) or 0
         case.until_decided(1)
         commands = case.ask(case.css.commands, case.account.number)
         commanded = [c.code for c in commands if c.message_id == self._test_id]
@@ -256,7 +261,7 @@ class prepayment_trouble:  # noqa: N801 - Robot finds a library's class by the f
 
     def _check(self, message_id: int) -> Any:
         case = self._case
-        found = [c for c in case.desk.checks(case.report) if c.message_id == message_id and message_id]
+        found = [c for c in self._desk.checks(case.report) if c.message_id == message_id and message_id]
         return found[0] if found else None
 
     # --- what follows ------------------------------------------------------------------------------------------------------
@@ -265,7 +270,7 @@ class prepayment_trouble:  # noqa: N801 - Robot finds a library's class by the f
     def representative_activates_the_service_again(self) -> None:
         """C3-S6.09: through CSS and ADCS (C3-MSG-22); the meter confirms it, and power is at its load side."""
         case = self._case
-        message_id = case.desk.activate(case.report) or 0
+        message_id = self._desk.activate(case.report) or 0
         case.until_decided(3)
         self._judge.acted("C3-S6.09", "the representative sends the command to activate")
         commands = case.ask(case.css.commands, case.account.number)
@@ -313,15 +318,15 @@ class prepayment_trouble:  # noqa: N801 - Robot finds a library's class by the f
             expected=True,
             instrument_could_tell=True,
         )
-        closed = case.desk.restored(case.report)
-        orders = case.desk.orders(case.report)
+        closed = self._desk.restored(case.report)
+        orders = self._desk.orders(case.report)
         self._judge.acted("C3-S6.10", "the customer has power again")
         self._judge.check("C3-S6.10", "no order is issued", system="CSS", claim=len(orders), expected=0)
         self._judge.check(
             "C3-S6.10",
             "the report is closed",
             system="CSS",
-            claim=None if closed is None else closed.state.value,
+            claim=None if closed is None else closed.state,
             expected="restored",
         )
         self._judge.settle()
@@ -334,7 +339,7 @@ class prepayment_trouble:  # noqa: N801 - Robot finds a library's class by the f
             "C3-S6.10",
             "there is no power in the house",
             system="CSS",
-            claim=case.desk.still_no_power(case.report) is not None,
+            claim=self._desk.still_no_power(case.report) is not None,
             measure=Witness.measure(not case.service.flows().value, None, "analyzer"),
             expected=True,
             instrument_could_tell=True,
@@ -345,11 +350,11 @@ class prepayment_trouble:  # noqa: N801 - Robot finds a library's class by the f
     def orders_are_issued_automatically(self) -> None:
         """C3-S6.10: a field order to activate the service and a trouble order for the meter, one each (C3-MSG-22)."""
         case = self._case
-        orders = case.desk.orders(case.report)
+        orders = self._desk.orders(case.report)
         self._judge.acted("C3-S6.10", "nobody asks for the orders")
         for id_ in ("C3-S6.10", "C3-MSG-22"):
             for kind in ("field", "trouble"):
-                own = [o for o in orders if o.kind.value == kind]
+                own = [o for o in orders if o.kind == kind]
                 self._judge.check(id_, f"{kind} orders", system="CSS", claim=len(own), expected=1)
                 self._judge.fields(
                     id_,
@@ -358,7 +363,7 @@ class prepayment_trouble:  # noqa: N801 - Robot finds a library's class by the f
                     required=("account_number", "meter_id", "address", "issued_at", "history"),
                     claim=own[0] if own else None,
                 )
-        report = case.desk.report(case.report)
+        report = self._desk.report(case.report)
         open_still = report is not None and report.closed_at is None
         self._judge.check("C3-S6.10", "the report stays open", system="CSS", claim=open_still, expected=True)
         self._judge.settle()

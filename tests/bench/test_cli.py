@@ -85,6 +85,7 @@ def test_each_verb_has_help(verb: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
+        ([], ["Missing command", "--help"]),
         (["certfy"], ["certfy"]),
         (["certify", "--sed", "1"], ["--sed", "--seed"]),
         (["certify", "--seed", "one"], ["--seed", "integer"]),
@@ -96,6 +97,7 @@ def test_each_verb_has_help(verb: str) -> None:
         (["up", "--bench", "nowhere.yaml"], ["nowhere.yaml", "no such file"]),
         (["up", "--defect", "no_receit"], ["no_receit", "no_receipt"]),
         (["defects", "no_receit"], ["no_receit", "no_receipt"]),
+        (["defects", "nothing_like_it"], ["no defect 'nothing_like_it'; `twinbench defects --list` shows all"]),
         (["defects", "--jobs", "0"], ["--jobs"]),
         (["twin"], ["MODEL"]),
         (["twin", "ami-meter"], ["--listen"]),

@@ -360,8 +360,28 @@ def test_a_source_that_trips_is_told() -> None:
 def test_a_source_that_is_silent_means_that_nothing_is_switched(tmp_path: Path) -> None:
     with served(variant(tmp_path, TWIN, quick("source-serial"))) as bench:
         bench.call(bench.twins["source"].inject, "silent")
-        only(look(bench), ("link", "source", "no answer"), ("wiring", "relay", "without an answer of source"))
+        report = look(bench)
+        only(report, ("link", "source", "no answer"), ("wiring", "relay", "without an answer of source"))
         assert not bench.taken
+        assert ("link", "meter", True) in {(c.check, c.device, c.ok) for c in report.checks}
+
+
+def test_where_nothing_is_switched_a_meter_without_a_port_is_told_all_the_same(tmp_path: Path) -> None:
+    def gone(data: dict[str, Any]) -> None:
+        links = data["targets"]["site"]["resources"]
+        (line,) = [link["SerialLine"] for link in links if link.get("SerialLine", {}).get("name") == "meter-optical"]
+        line["port"] = str(tmp_path / "gone")
+        del data["twinbench"]["devices"]["meter"]["faces"]
+        data["twinbench"]["clock"] = {"kind": "wall"}
+
+    with served(variant(tmp_path, TWIN, quick("source-serial"), gone)) as bench:
+        bench.call(bench.twins["source"].inject, "silent")
+        only(
+            look(bench),
+            ("link", "source", "no answer"),
+            ("wiring", "relay", "without an answer of source"),
+            ("link", "meter", "cannot open the port"),
+        )
 
 
 def test_an_open_door_keeps_the_bench_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -418,10 +438,10 @@ SEEN_FROM_OUTSIDE: dict[str, tuple[Change, list[tuple[str, str, str]]]] = {
     ),
     "another meter": (
         lambda data: (
-            device("meter", meter_id="TB-0002")(data),
-            data["twinbench"]["utility"]["customers"][0]["accounts"][0].update(meter_id="TB-0002"),
+            device("meter", meter_id="TB-0009")(data),
+            data["twinbench"]["utility"]["customers"][0]["accounts"][0].update(meter_id="TB-0009"),
         ),
-        [("meter id", "meter", "TB-0002"), ("wiring", "relay", "meter is not who it should be")],
+        [("meter id", "meter", "TB-0009"), ("wiring", "relay", "meter is not who it should be")],
     ),
 }
 

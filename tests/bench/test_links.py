@@ -87,3 +87,16 @@ def test_a_link_that_cannot_carry_the_face_is_told(tmp_path, old, new, says):
 def test_the_bench_file_itself_names_no_address():
     links = yaml.safe_load(TWIN_BENCH.read_text(encoding="utf-8"))["targets"]["site"]["resources"]
     assert all("twin:" in str(link) for link in links)
+
+
+def test_a_real_device_is_told_with_the_end_of_its_link():
+    bench = Bench(load(TWIN_BENCH.with_name("lab-example.yaml")))
+    try:
+        bench.serve_twins()
+        bench.bind_drivers()
+        links = {one["name"]: one["link"] for one in bench.describe() if one["kind"] == "real"}
+    finally:
+        bench.down()
+    assert links["meter"] == "/dev/serial/by-id/usb-optical-probe"
+    assert links["analyzer"] == "TCPIP::wt310e.lab.example::INSTR"
+    assert all(links.values())

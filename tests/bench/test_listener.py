@@ -327,6 +327,12 @@ def test_a_bench_that_does_not_come_up_is_an_error_with_a_record(runner: Runner)
     assert verify(result.record) == []
 
 
+def test_what_kept_a_run_from_all_of_them_is_said_once(runner: Runner) -> None:
+    first, second, _ = runner.run(THREE, only=("C3-FR-15", "C3-FR-05"), open_bench=broken).lines()
+    assert "nothing answers on its link" in first
+    assert second.endswith("  as above")
+
+
 def test_an_interrupted_run_is_an_error_and_its_record_says_so(runner: Runner) -> None:
     result = runner.run(
         "One\n    [Tags]    C3-FR-15\n    Check    C3-FR-15    good\n"

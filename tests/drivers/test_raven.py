@@ -226,6 +226,19 @@ def test_an_idle_line_is_read_too(make: Make) -> None:
         assert driver.notifications()["PriceCluster"].get("TierLabel") == "Set by User"
 
 
+def test_what_nobody_read_for_long_is_not_taken_for_the_answer(make: Make) -> None:
+    old = message(b"0x00000008", b"PREPAID BALANCE= $9.00 (01/05/2026-07:00:02) 00041kWh")
+    new = message(b"0x00000009", b"PREPAID BALANCE= $25.00 (01/05/2026-08:00:02) 00116kWh")
+    # More than one read's worth comes at once, and the rest of it only when the device is asked something.
+    script = [(ask(b"get_current_price"), old * 8 + PRICE), (ask(b"get_device_info"), old * 8 + DEVICE_INFO)]
+    with Dialogue.serial([*script, (ask(b"get_message"), new)]) as device:
+        driver = make(device.path)
+        assert driver.price_millicents_per_kwh() == 14_000
+        got = driver.balance()
+        assert got is not None
+        assert got.balance_cents == 2500
+
+
 def test_a_text_before_the_balance_does_not_hide_it(make: Make) -> None:
     balance = message(b"0x00000009", b"PREPAID BALANCE= $25.00 (01/05/2026-08:00:02) 00116kWh")
     text = message(b"0x0000000a", b"Hello", b"Y")

@@ -45,6 +45,11 @@ def codes(here: Town) -> list[MessageCode]:
     return [c.code for c in here.ask(here.utility.css.commands, ACCOUNT)]
 
 
+def reads(here: Town) -> int:
+    """How often the ADCS has collected the meter."""
+    return sum(t.kind == "read" for t in here.ask(here.utility.adcs.transactions, METER))
+
+
 def test_the_threshold_is_reached_when_two_days_are_left_and_no_earlier(town: Towns) -> None:
     here = town()
     here.ask(here.utility.network.cut, METER)  # the service stays off, and nothing can be read: time alone passes
@@ -108,6 +113,23 @@ def test_a_payment_takes_the_balance_out_of_reach_again(town: Towns) -> None:
     assert kinds(here) == [KIND.THRESHOLD, KIND.RECOVERED]
     assert codes(here)[-1] is MessageCode.PREPAYMENT
     assert here.meter.service().switch is Switch.CLOSED
+
+
+def test_an_account_converted_to_regular_is_collected_hourly_no_more_until_it_prepays_again(town: Towns) -> None:
+    here = near(town, adcs={"collection_period_s": 86_400})
+    assert here.ask(here.utility.css.stage, ACCOUNT) is Stage.NEAR
+    here.ask(here.utility.css.conversions.convert, ACCOUNT, Billing.REGULAR)
+    here.after(2 * 3600)
+    before = reads(here)
+    here.after(20 * 3600)
+    assert reads(here) - before <= 1
+    assert here.ask(here.utility.css.stage, ACCOUNT) is Stage.ABOVE
+    here.ask(here.utility.css.conversions.convert, ACCOUNT, Billing.PREPAID)
+    here.after(26 * 3600)
+    before = reads(here)
+    here.after(10 * 3600)
+    assert reads(here) - before == 10
+    assert here.ask(here.utility.css.stage, ACCOUNT) is not Stage.ABOVE
 
 
 # --- zero --------------------------------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from tests.utility.conftest import ACCOUNT, METER, Town, config
 from tests.utility.test_trouble import refused
 from twins.clock import SteppedClock
 from twins.utility.adcs import Adcs
+from twins.utility.adcs_schedules import Schedules
 from twins.utility.config import CustomerConfig, UtilityConfig
 from twins.utility.css import Css, billing_modes
 from twins.utility.css.billing import Bill, BillKind
@@ -46,7 +47,8 @@ class Office:
         self.mdms = Mdms(clock, self.engine, settings, 1)
         adcs = Adcs(clock, self.engine, settings.adcs, {}, AmiNetwork(clock, settings.network, 1), self.mdms)
         processor = ConfiguredProcessor(clock, settings.payments.processor)
-        self.css = Css(clock, self.engine, settings, processor, adcs, self.mdms)
+        schedules = Schedules(clock, self.engine, settings.adcs, {}, adcs)
+        self.css = Css(clock, self.engine, settings, processor, adcs, self.mdms, schedules)
         self.css.start()
 
     async def until(self, moment: datetime) -> None:
@@ -248,7 +250,7 @@ def test_a_prepaid_account_gets_a_statement_and_nothing_is_due() -> None:
 
     account = {"bill_cycle_day": 1, "billing": "prepaid", "opening_balance_cents": 50_000}
     # no meter is there to be told the balance of
-    office(body, start, account=account, time_zone="UTC", css={"scrypt_cost": 4, "refresh_period_s": 1e8})
+    office(body, start, account=account, time_zone="UTC", css={"scrypt_cost": 4})
 
 
 def test_a_conversion_that_was_foreseen_can_be_overtaken() -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import ColumnElement, Engine, Executable, Insert, bindparam, func, insert, select
+from sqlalchemy import ColumnElement, Engine, Executable, Insert, Select, bindparam, func, insert, select
 from sqlalchemy.orm import Session
 
 from drivers.roles import (
@@ -103,6 +103,9 @@ def _same(kind: Kind) -> Executable:
 # Made once: a meter that is read every hour has the same few statements executed over and over.
 _SAME: dict[Kind, Executable] = {kind: _same(kind) for kind in Kind}
 _ADD: dict[Kind, Insert] = {kind: insert(table_of(TABLES[kind])) for kind in Kind}
+_RECEIVED_COUNT: dict[Kind, Select[Any]] = {
+    kind: select(func.count()).where(table_of(TABLES[kind]).c.meter_id == bindparam("meter_id")) for kind in Kind
+}
 _PUBLISH = insert(table_of(FeedRow))
 _I = table_of(IntervalRow).c
 _INTERVALS = (
@@ -305,6 +308,11 @@ class Mdms:
         with Session(self._engine) as session:
             rows = session.scalars(select(table).where(table.meter_id == meter_id).order_by(table.id)).all()
             return tuple(stored(kind, row) for row in rows)
+
+    def received_count(self, kind: Kind, meter_id: str) -> int:
+        """How much of a kind it has received from a meter."""
+        with self._engine.connect() as connection:
+            return connection.scalar(_RECEIVED_COUNT[kind], {"meter_id": meter_id}) or 0
 
     # --- inside ---
 

@@ -6,7 +6,8 @@ Library             ../../keywords/prepayment_head_end.py
 Library             ../../keywords/prepayment_meter_data.py
 Library             ../../keywords/prepayment_customer_service.py
 Library             ../../keywords/prepayment_display.py
-Library             ../../keywords/prepayment_balance.py
+Library             ../../keywords/website_browser.py
+Library             ../../keywords/prepayment_balance.py    customer=website
 Test Setup          The Site Is Provisioned
 Test Teardown       The Site Draws What It Is Provisioned With
 
@@ -23,6 +24,7 @@ A Customer Prepays Again By Hand
     Meter Logs And Displays Each Refresh    C3-S4.03
     Display Device Shows The Refresh    C3-S4.04
     Website Shows The Refresh
+    Keep A Picture    balance-near-zero
     Customer Prepays Again    3000
     CSS Goes On With The Payment
     Service Was Never Interrupted    C3-S4.07

@@ -6,7 +6,7 @@ Library             ../../keywords/prepayment_head_end.py
 Library             ../../keywords/prepayment_meter_data.py
 Library             ../../keywords/prepayment_customer_service.py
 Library             ../../keywords/prepayment_display.py
-Library             ../../keywords/prepayment_balance.py
+Library             ../../keywords/prepayment_balance.py    customer=website
 Test Setup          The Site Is Provisioned
 Test Teardown       The Site Draws What It Is Provisioned With
 

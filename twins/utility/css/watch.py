@@ -168,7 +168,10 @@ class Watch(Part):
     def _look(self, account: AccountRow, *, charged: bool = False, paid: bool = False) -> None:
         account_number = account.number
         known = self._known(account_number)
-        if Billing(account.billing) is not Billing.PREPAID or (known is None and not self._commands.runs(account)):
+        if Billing(account.billing) is not Billing.PREPAID:
+            self._let_go(account, known)
+            return
+        if known is None and not self._commands.runs(account):
             return
         now = self._clock.now()
         row = known or self._row(account_number)
@@ -195,6 +198,7 @@ class Watch(Part):
             self._adcs.collect_as_usual(account.meter_id)
         if stage is not Stage.ABOVE and was is Stage.ABOVE:
             self._event(account, BalanceEventKind.THRESHOLD, held)
+        if stage is not Stage.ABOVE and (was is Stage.ABOVE or row.look_at is None):
             self._adcs.collect_every_interval(account.meter_id)
         if stage is Stage.USED_UP and was is not Stage.USED_UP:
             self._used_up(account, held)
@@ -203,6 +207,14 @@ class Watch(Part):
         elif stage is Stage.NEAR and was is Stage.ABOVE:
             self._replenish(account, held)
         self._refresh(account, held, stage, at_once=charged or stage is not was)
+
+    def _let_go(self, account: AccountRow, known: WatchRow | None) -> None:
+        """An account that is billed regularly has no balance that nears zero; what was done at zero lasts until undone."""
+        if known is None or known.look_at is None:
+            return
+        self._adcs.collect_as_usual(account.meter_id)
+        afresh = {"stage": Stage.ABOVE, "tried": 0} if known.outcome is None else {}
+        self._keep(account.number, look_at=None, **afresh)
 
     def _event_runs(self, account_number: str, now: datetime) -> bool:
         with self._engine.connect() as connection:

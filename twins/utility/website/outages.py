@@ -67,7 +67,8 @@ class OutagePages:
     def _told(self, asked: Asked, name: str, address: str, channel: str) -> NoPower:
         given, zone = asked.given, asked.texts.zone
         since = given.moment("since", zone) if given.text("since", needed=False) else None
-        return NoPower(asked.account, name, address, given.text("text"), since=since, channel=channel)
+        presented = "presented" if given.text("presented", needed=False) else None
+        return NoPower(asked.account, name, address, given.text("text"), presented, since, channel)
 
     def open_reports(self, asked: Asked) -> Response:
         """All reports that are open."""

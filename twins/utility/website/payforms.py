@@ -34,6 +34,11 @@ def fields(method: PaymentMethod) -> list[str]:
     return [f"data_{name}" for name in REQUIRED[method]]
 
 
+def means(asked: Asked, method: PaymentMethod) -> PaymentMeans:
+    """What a form says to pay with. BadForm where a field isn't as it should be."""
+    return PaymentMeans(method, {name.removeprefix("data_"): asked.given.text(name) for name in fields(method)})
+
+
 def payment(
     asked: Asked,
     request_id: int,
@@ -52,14 +57,13 @@ def payment(
     method = given.choice("method", PaymentMethod)
     if method not in offered:
         raise BadForm("method", N_("This is none of the choices."))
-    data = {name.removeprefix("data_"): given.text(name) for name in fields(method)}
     option = given.choice("option", AtZero) if given.text("option", needed=False) else None
     return Payment(
         payment_id=payment_id,
         request_id=request_id,
         account_number=account_number,
         amount_cents=given.cents("amount"),
-        means=PaymentMeans(method, data),
+        means=means(asked, method),
         at_zero=option,
         booking_id=booking_id,
     )

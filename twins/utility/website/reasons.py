@@ -50,6 +50,16 @@ REASONS: dict[Reason, str] = {
     Reason.NOT_POSSIBLE_NOW: N_("This is not possible now."),
     Reason.NOT_ALLOWED: N_("This is not yours to do."),
     Reason.NOTHING_PREPAID: N_("Nothing is left of what was prepaid."),
+    Reason.MORE_THAN_THERE_IS: N_("This is more than there is."),
+    Reason.UNKNOWN_COMMAND: N_("There is no such command."),
+    Reason.NOT_PLANNED: N_("This command is no longer planned."),
+    Reason.NOT_PLANNABLE: N_("This command cannot be planned ahead."),
+    Reason.UNKNOWN_ALERT: N_("There is no such alert."),
+    Reason.NOT_REPEATABLE: N_("This command cannot be repeated."),
+    Reason.ALERT_IS_OVER: N_("The alert is over."),
+    Reason.UNKNOWN_RULE: N_("There is no such rule."),
+    Reason.RULE_NOT_POSSIBLE: N_("This rule is not possible."),
+    Reason.PRIORITY_OUT_OF_RANGE: N_("There is no such priority."),
     Reason.NOT_OPEN: N_("Our records cannot be reached right now."),
 }
 
@@ -108,6 +118,17 @@ STAGES: dict[str, str] = {
     "confirmed": N_("Paid, and confirmed by the meter"),
 }
 
+BALANCE_EVENTS: dict[str, str] = {
+    "threshold": N_("Only a little time is left"),
+    "zero": N_("The balance has reached zero"),
+    "replenish": N_("An automatic payment was tried"),
+    "not replenished": N_("The automatic payment was not made"),
+    "not possible": N_("This was not possible:"),
+    "outcome": N_("This was done at zero:"),
+    "recovered": N_("The balance has recovered"),
+    "converted": N_("Monthly billing has begun"),
+}
+
 
 def reason_text(reason: str) -> str:
     """The text of a refusal, by the reason's name."""
@@ -125,6 +146,7 @@ FIELDS: dict[str, str] = {
     "amount": N_("Amount in dollars"),
     "method": N_("Way to pay"),
     "option": N_("When the balance reaches zero"),
+    "fallback": N_("Where that is not possible"),
     "ends_at": N_("End"),
     "starts_at": N_("Start"),
     "name": N_("Name"),

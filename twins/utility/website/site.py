@@ -27,7 +27,7 @@ from twins.utility.website.access import Access, Role, Visit, new_key
 from twins.utility.website.cashier import Cashier
 from twins.utility.website.config import WebsiteConfig
 from twins.utility.website.forms import N_, BadForm, Given, parsed
-from twins.utility.website.reasons import FIELDS, OPTIONS, STAGES, STATES, reason_text
+from twins.utility.website.reasons import BALANCE_EVENTS, FIELDS, OPTIONS, STAGES, STATES, reason_text
 from twins.utility.website.texts import LANGUAGES, Texts, negotiated
 
 HERE = Path(__file__).parent
@@ -121,6 +121,7 @@ class Site:
             files={
                 name: f"/static/{name}?v={hashlib.sha256(data).hexdigest()[:8]}" for name, data in self.files.items()
             },
+            event_texts=BALANCE_EVENTS,
             option_texts=OPTIONS,
             field_texts=FIELDS,
             state_texts=STATES,

@@ -17,6 +17,7 @@ from twins.utility.website.site import Asked, Site
 
 _DAY = timedelta(days=1)
 _MONTH = timedelta(days=31)
+_EVENTS = 20  # the latest ones of a balance that are shown
 
 
 class Views:
@@ -28,7 +29,8 @@ class Views:
 
     def account(self, asked: Asked, base: str) -> Response:
         """Balance in money, energy and time, daily average and usage (C3-S1.12)."""
-        page = self._systems.css.account_page(asked.account)
+        css = self._systems.css
+        page, outcome = css.account_page(asked.account), css.outcome(asked.account)
         since = page.intervals[-1].ends_at - _DAY if page.intervals else None
         latest = [i for i in page.intervals if since is not None and i.ends_at > since]
         return self._site.show(
@@ -36,6 +38,9 @@ class Views:
             "account.html",
             base=base,
             page=page,
+            stage=css.stage(asked.account),
+            outcome=None if outcome is None else outcome.name.lower(),
+            events=css.balance_events(asked.account)[: -_EVENTS - 1 : -1],
             days=page.days,
             intervals=latest,
             days_chart=usage.by_day(page.days, asked.texts),

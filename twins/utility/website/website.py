@@ -13,6 +13,7 @@ from twins.utility.css import Css
 from twins.utility.mdms import Mdms
 from twins.utility.website.access import Access
 from twins.utility.website.app import application
+from twins.utility.website.at_zero import AtZeroPages
 from twins.utility.website.cashier import Cashier
 from twins.utility.website.config import WebsiteConfig
 from twins.utility.website.customer import CustomerPages
@@ -45,9 +46,11 @@ class Website:
         site = Site(Systems(clock, config, website, css, mdms, adcs, self.access, self.cashier))
         views = Views(site)
         events = EventPages(site)
+        self._at_zero = AtZeroPages(site)
         self.pages = [
             *CustomerPages(site, views).pages(),
             *DeskPages(site, views, events).pages(),
+            *self._at_zero.pages(),
             *events.pages(),
             *OutagePages(site).pages(),
         ]
@@ -61,5 +64,6 @@ class Website:
         self._passwords.clear()
 
     async def close(self) -> None:
-        """Stop waiting for payments."""
+        """Stop waiting for payments and agreements."""
+        await self._at_zero.agreements.close()
         await self.cashier.close()
