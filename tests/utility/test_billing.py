@@ -248,8 +248,8 @@ def test_a_prepaid_account_gets_a_statement_and_nothing_is_due() -> None:
         assert (statement.prepaid_energy_mwh, statement.prepaid_cents) == (31 * 24 * 500_000, 31 * 24 * 10)
         assert statement.balance_cents == 50_000 - 31 * 24 * 10
 
-    account = {"bill_cycle_day": 1, "billing": "prepaid", "opening_balance_cents": 50_000}
-    # no meter is there to be told the balance of
+    # no meter is there to be told the balance
+    account = {"bill_cycle_day": 1, "billing": "prepaid", "opening_balance_cents": 50_000, "elsewhere": True}
     office(body, start, account=account, time_zone="UTC", css={"scrypt_cost": 4})
 
 
