@@ -101,6 +101,11 @@ class NoPowerCase(Prepaying):
 
     # --- bills -------------------------------------------------------------------------------------------------------------
 
+    def billed_regularly_before(self) -> bool:
+        """Whether the account has been converted to regular billing at any time so far."""
+        modes = self.ask(self.css.conversions.modes, self.account.number)
+        return any(mode.billing is Billing.REGULAR for mode in modes[1:])
+
     def next_cycle(self) -> datetime:
         """The next local midnight with which a day of the account's cycle begins."""
         zone, day = self.bench.config.utility.zone, self.account.bill_cycle_day

@@ -420,6 +420,8 @@ class prepayment_trouble:  # noqa: N801 - Robot finds a library's class by the f
     def regular_account_gets_one_bill_a_cycle(self, cents: int) -> None:
         """C3-AS-01: prepaid, converted to regular, and at the end of the cycle one bill: for the regular intervals alone."""
         case = self._case
+        if case.billed_regularly_before():  # what is left of that belongs to a bill of its own
+            case.bench.advance((case.next_cycle() - case.bench.now + case.interval).total_seconds())
         case.prepay(cents)
         case.until_receipt(case.message_id, 60)
         case.bench.advance(2 * case.interval.total_seconds())
