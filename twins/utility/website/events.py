@@ -5,6 +5,7 @@ The customer's pages and the desk's differ in their addresses only.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from twins.utility.css.booking_records import (
     Moment,
 )
 from twins.utility.css.records import LoggedRequest
+from twins.utility.errors import NotAccepted, Reason
 from twins.utility.event_options import EventOutcome
 from twins.utility.payments import PaymentMethod
 from twins.utility.website import payforms, usage
@@ -114,7 +116,11 @@ class EventPages:
         found = self._css.bookings.availability(asked.request_id, *where)
         estimate = None
         if found.answer is Answer.FREE:
-            estimate = self._css.bookings.estimate(asked.request_id, *where)
+            try:
+                estimate = self._css.bookings.estimate(asked.request_id, *where)
+            except NotAccepted as no:  # a facility without a history is free all the same
+                if no.reason is not Reason.NO_HISTORY:
+                    raise
         zone = asked.texts.zone
         return self._site.show(
             asked,
@@ -130,10 +136,14 @@ class EventPages:
     def book(self, asked: Asked) -> Response:
         """Hold the time. The same form twice is one booking."""
         logged = self._css.front.request(asked.request_id)
-        location, starts_at, ends_at = self._wanted(asked, logged)
+        location, *times = self._wanted(asked, logged)
+        starts_at, ends_at = self._checks.span(*times)
+        wanted = f"{location} {starts_at.isoformat()} {ends_at.isoformat()}"
+        as_logged = (location, starts_at, ends_at) == (logged.location, logged.starts_at, logged.ends_at)
+        other = "" if as_logged else f"-{hashlib.sha256(wanted.encode()).hexdigest()[:8]}"
         booking = self._css.bookings.book(
             BookingRequest(
-                booking_id=f"web-{asked.request_id}",
+                booking_id=f"web-{asked.request_id}{other}",
                 request_id=asked.request_id,
                 payer=logged.account_numbers[0],
                 location=location,
@@ -223,7 +233,7 @@ class EventPages:
 
 def _request_of(booking: Booking) -> int | None:
     """The request that a booking of the website was made with; None where it was made elsewhere."""
-    found = re.fullmatch(r"web-([0-9]{1,9})", booking.booking_id)
+    found = re.fullmatch(r"web-([0-9]{1,9})(-[0-9a-f]{8})?", booking.booking_id)
     return int(found[1]) if found else None
 
 
