@@ -150,6 +150,15 @@ class AtTheMeter(Prepaying):
             self.send(MessageCode.BILLING, billing=billing)
             self.until_moment(self.next_mark() + timedelta(seconds=SETTLE_S))
 
+    def past_the_daily_balance(self, span: timedelta) -> None:
+        """See that the back office's daily balance does not come within the next `span`: let it come first."""
+        local = self.bench.now.astimezone(self.bench.config.utility.zone)
+        due = local.replace(hour=int(self.stated("daily_balance_at")), minute=0, second=0, microsecond=0)
+        if due < local:
+            due += timedelta(days=1)
+        if due - local < span:
+            self.bench.advance((due - local).total_seconds() + SETTLE_S)
+
     def refresh(self, cents: int, **fields: Any) -> int:
         """A refreshed balance through the head-end; returns the message's id."""
         left = timedelta(hours=max(0, cents) // 10)

@@ -351,6 +351,7 @@ class prepayment_meter_configured:  # noqa: N801 - Robot finds a library's class
             return
         case.bill(Billing.PREPAID)
         case.draw(case.nominal_w)
+        case.past_the_daily_balance((intervals + 2) * case.interval)
         case.work_out_balance(True)
         sent = case.meter.account()
         start = case.next_mark()

@@ -35,7 +35,7 @@ def test_a_customer_prepays_and_sees_the_meter_confirm(web_town: Callable[..., W
     assert (ada.field("balance"), ada.field("credit"), ada.field("time_left")) == (
         "$50.00",
         "250.0 kWh",
-        "20 days, 20 hours",
+        "20 days, 19 hours",
     )
     assert ada.field("at_zero") == "Switch the service off"
     assert ada.field("updated")
