@@ -26,6 +26,7 @@ TOPICS = (
     "fleet",
     "ledger",
     "burndown",
+    "website",
 )
 
 
