@@ -309,6 +309,8 @@ class Browsing:
         return self._pay(amount_cents, data)
 
     def _pay(self, amount_cents: int, data: Mapping[str, str]) -> Shown:
+        if not self.offers("pay"):  # nothing to be paid, as for a booking that has been paid for
+            return self.shown()
         self._fill_means(amount_cents, data)
         return self._settled(self.press("pay"))
 
@@ -377,7 +379,11 @@ class Browsing:
 
         Other times, or a facility, go into the form as somebody would who forges it: the page offers only what is free.
         """
-        self.event(request_id)
+        page = self.event(request_id)
+        if not self.offers("book"):  # as for a request that names no facility: it is asked for
+            page = self.event(request_id, times, location)
+        if not self.offers("book"):
+            return page
         self.choose("outcome", outcome)
         for name, at in zip(_SPAN, times or (), strict=False):
             self._set(name, f"{at:%Y-%m-%dT%H:%M:%S}")

@@ -599,10 +599,12 @@ def test_sigrok_knows_it_and_works_it(served, site_loop):
     settings = site_loop.call(lambda: twin.settings)
     assert (settings.voltage_v, settings.frequency_hz) == (120.0, 50.0)
     assert (settings.voltage_limit_v, settings.current_limit_a) == (264.0, 7.5)
+    # A setting is sent without a wait for it to be done: what is asked next on the line is answered after it.
     sigrok(address, "-g", "1", "--config", "enabled=no", "--set")
-    assert site_loop.call(twin.is_on) is False
     assert sigrok(address, "-g", "1", "--get", "enabled").strip() == "false"
+    assert site_loop.call(twin.is_on) is False
     sigrok(address, "-g", "1", "--config", "enabled=yes", "--set")
+    assert sigrok(address, "-g", "1", "--get", "enabled").strip() == "true"
     assert site_loop.call(twin.is_on) is True
 
 
