@@ -326,7 +326,9 @@ def run(arguments: list[str] | None = None) -> int:
         print(f"twinbench: {no}", file=sys.stderr)
         return BAD_INPUT
     except (KeyboardInterrupt, typer.Abort) as no:
-        if isinstance(no.__cause__, EOFError):  # which the parser takes for Ctrl-D: something that was read ends too early
+        if isinstance(
+            no.__cause__, EOFError
+        ):  # which the parser takes for Ctrl-D: something that was read ends too early
             raise no.__cause__ from None
         code = INTERRUPTED
     except Exception as no:
