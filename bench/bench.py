@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import functools
 import logging
 import tempfile
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -243,7 +243,7 @@ class Bench:
                 raise BadInput(f"{self.inventory.path}: twinbench.devices.{name}: {no}") from None
             # What a real model makes slow on its wire completes at once on a stepped clock.
             driver.wait = (lambda seconds: None) if self.clock.stepped else time.sleep
-            driver.commanded.append(partial(self._shadow, name))
+            driver.commanded.append(functools.partial(self._shadow, name))
             if self.place is not None:
                 driver.lock = self.place.guarded(name, driver.lock)
             self.drivers[name] = driver
@@ -613,8 +613,12 @@ class Bench:
             if isinstance(value, int | float) and getattr(self.strategy, name, value) < value
         ]
 
-    def pics(self) -> dict[str, Any]:
-        """Suppliers' declarations by system under test."""
+    def pics(self) -> Mapping[str, Any]:
+        """Suppliers' declarations by system under test, as they were when first asked for."""
+        return self._declared
+
+    @functools.cached_property
+    def _declared(self) -> Mapping[str, Any]:
         from bench.judge import pics
 
         return {p.system: p for p in map(pics.load, self.config.pics)}

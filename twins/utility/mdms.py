@@ -113,6 +113,7 @@ _INTERVALS = (
     .where(
         _I.meter_id == bindparam("meter_id"),
         _I.available_at <= bindparam("now"),
+        _I.available_at >= bindparam("fresh"),
         _I.ends_at > bindparam("since"),
         _I.ends_at <= bindparam("until"),
     )
@@ -268,11 +269,23 @@ class Mdms:
         return self._available(Kind.RECEIPT, meter_id, ReceiptRow.id, *where)
 
     def intervals(
-        self, meter_id: str, since: datetime | None = None, until: datetime | None = None
+        self,
+        meter_id: str,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        *,
+        available_since: datetime | None = None,
     ) -> tuple[Stored[Interval], ...]:
-        """Interval usage of a meter that is available and lies in [since, until), oldest first."""
+        """Interval usage of a meter that is available and lies in [since, until), oldest first; with `available_since` only
+        what has become available from then on."""
         # the start is computed, so the index on the end narrows and the rest is looked at
-        asked = {"meter_id": meter_id, "now": self._clock.now(), "since": since or _EVER, "until": until or _NEVER}
+        asked = {
+            "meter_id": meter_id,
+            "now": self._clock.now(),
+            "fresh": available_since or _EVER,
+            "since": since or _EVER,
+            "until": until or _NEVER,
+        }
         with self._engine.connect() as connection:
             found = connection.execute(_INTERVALS, asked).all()
         return tuple(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from drivers.roles import Billing
 from twins.utility.css import billing_modes, ledger
@@ -20,6 +20,8 @@ class Charging(Part):
         super().__init__(context)
         self._customers = customers
         self._events = events
+        self._looked: dict[str, tuple[datetime, tuple[billing_modes.Mode, ...]]] = {}
+        """By account: until when intervals that became available have been looked at, and how it was billed then."""
 
     def published(self, kind: Kind, meter_id: str) -> None:
         """Charge what the MDMS has made available."""
@@ -31,17 +33,21 @@ class Charging(Part):
     def charge(self, account: AccountRow) -> None:
         """Charge the intervals that have become available, each once: to events what falls into them, the rest to the account
         for its prepaid time."""
-        self._events.charge(account)
+        now = self._clock.now()
+        looked, billed = self._looked.get(account.number, (None, ()))
+        self._events.charge(account, looked)
         with self._engine.connect() as connection:
             how = billing_modes.modes(connection, account.number)
             until = ledger.charged_until(connection, account.number)
         began = next((mode.since for mode in how if mode.billing is Billing.PREPAID), None)
-        if began is None:
-            return
-        # a little back: an interval may come late
-        since = began if until is None else max(began, until - timedelta(days=2))
-        found = [s.value for s in self._mdms.intervals(account.meter_id, since)]
-        intervals = self._events.rest(account.number, billing_modes.billed(found, how, Billing.PREPAID))
-        price = self._config.tariff.price_millicents_per_kwh
-        with self._engine.begin() as connection:
-            ledger.charge_energy(connection, account.number, self._clock.now(), intervals, price)
+        if began is not None:
+            # At first, and when it is billed another way, a little back: an interval may have come late.
+            since = began if until is None else max(began, until - timedelta(days=2))
+            fresh = looked if how == billed else None
+            stored = self._mdms.intervals(account.meter_id, since, available_since=fresh)
+            found = billing_modes.billed([s.value for s in stored], how, Billing.PREPAID)
+            intervals = self._events.rest(account.number, found)
+            price = self._config.tariff.price_millicents_per_kwh
+            with self._engine.begin() as connection:
+                ledger.charge_energy(connection, account.number, now, intervals, price)
+        self._looked[account.number] = now, how

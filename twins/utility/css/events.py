@@ -134,12 +134,15 @@ class Events(Part):
             if timer is not None:
                 timer.cancel()
 
-    def charge(self, account: AccountRow) -> None:
-        """Charge intervals that have become available to the events they fall into; close events that are over."""
+    def charge(self, account: AccountRow, looked: datetime | None = None) -> None:
+        """Charge intervals that have become available to the events they fall into; close events that are over. Until
+        `looked` all was looked at: of an event that is closed only what came late is left."""
         now = self._clock.now()
         price = self._config.tariff.price_millicents_per_kwh
         for row in self._charged_here(account.number, now):
-            intervals = self._intervals(row)
+            intervals = self._intervals(row, looked if row.state == BookingState.CLOSED else None)
+            if row.state == BookingState.CLOSED and not intervals:
+                continue
             with Session(self._engine) as session, session.begin():
                 new = purses.charge(session, session.get_one(BookingRow, row.booking_id), now, intervals, price)
                 left = purses.balance_cents(session, row.booking_id)
@@ -244,14 +247,14 @@ class Events(Part):
             query = select(BookingRow).where(BookingRow.booking_id.in_(found)).order_by(BookingRow.starts_at)
             return list(session.scalars(query))
 
-    def _intervals(self, row: BookingRow) -> list[Interval]:
+    def _intervals(self, row: BookingRow, fresh: datetime | None = None) -> list[Interval]:
         start, end = purses.span_of(row)
         with Session(self._engine) as session:
             until = purses.charged_until(session, row.booking_id)
         # an interval may have begun before the event, by an hour at most, and may come late
         since = start - timedelta(hours=1)
         since = since if until is None else max(since, until - _LATE)
-        found = self._mdms.intervals(row.meter_id, since, end + timedelta(hours=1))
+        found = self._mdms.intervals(row.meter_id, since, end + timedelta(hours=1), available_since=fresh)
         return [s.value for s in found if purses.overlap(s.value, (start, end))]
 
     def _tell(self, row: BookingRow) -> None:
