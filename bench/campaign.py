@@ -3,13 +3,8 @@ tests must PASS without it. The scenarios that what is broken belongs to are run
 
 from __future__ import annotations
 
-import json
 import os
-import signal
-import subprocess
-import sys
 import tempfile
-import threading
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -20,13 +15,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from bench.apart import Runs
 from bench.data import BadInput
 from bench.judge import requirements, trace
 from bench.judge.requirements import Catalogue
 from twins import defects as seeded
 from twins.defects import Defect
 
-ROOT = Path(__file__).resolve().parents[1]
 TIMEOUT_S = 600.0
 """Real seconds after which a run of one defect is given up, and the defect counted as escaped."""
 
@@ -79,16 +74,30 @@ class Outcome:
 def scenarios_of(
     ids: Sequence[str], catalogue: Catalogue, tests: Mapping[str, Sequence[str]], inside: Collection[str]
 ) -> dict[str, frozenset[str]]:
-    """The scenarios that ids belong to, each with the names of its tests: a step's own, and of what else is required those in
-    which it is. Scenarios without a step that is in and has a test are left out. `tests` names the tests of each id."""
+    """The scenario of each id, with the names of its tests: a step's own, and of what else is required the first of those in
+    which it is. Where the ids' own tests run a scenario anyhow, it is that one, and no other is added.
+
+    Scenarios without a step that is in and has a test are left out. `tests` names the tests of each id.
+    """
+    own = {test for id_ in ids for test in tests.get(id_, ())}
+    around = [found for id_ in ids if (found := _scenarios_of(id_, catalogue, tests, inside))]
+    run_anyhow = {name: of for found in around for name, of in found.items() if of <= own}
+    if run_anyhow:
+        return run_anyhow
+    return {name: of for found in around for name, of in [next(iter(found.items()))]}
+
+
+def _scenarios_of(
+    id_: str, catalogue: Catalogue, tests: Mapping[str, Sequence[str]], inside: Collection[str]
+) -> dict[str, frozenset[str]]:
     found: dict[str, frozenset[str]] = {}
-    for requirement in (catalogue[id_] for id_ in ids):
-        steps = (requirement.id, *requirement.steps, *requirement.at)
-        for name in dict.fromkeys([*(catalogue[step].scenario for step in steps), *requirement.scenarios]):
-            if name is not None:
-                of_steps = {t for step in catalogue.expand(name) if step in inside for t in tests.get(step, ())}
-                if of_steps:
-                    found[name] = frozenset(of_steps)
+    requirement = catalogue[id_]
+    steps = (requirement.id, *requirement.steps, *requirement.at)
+    for name in dict.fromkeys([*(catalogue[step].scenario for step in steps), *requirement.scenarios]):
+        if name is not None:
+            of_steps = {t for step in catalogue.expand(name) if step in inside for t in tests.get(step, ())}
+            if of_steps:
+                found[name] = frozenset(of_steps)
     return found
 
 
@@ -134,9 +143,7 @@ class _Campaign:
         self._matrix = matrix
         self._where = where
         self._scenarios = self._around()
-        self._running: set[subprocess.Popen[str]] = set()
-        self._lock = threading.Lock()
-        self._stopped = False
+        self._runs = Runs()
 
     def _around(self) -> dict[str, dict[str, frozenset[str]]]:
         """For each defect the scenarios that what it breaks belongs to, with their tests; none where everything is run."""
@@ -175,57 +182,20 @@ class _Campaign:
                     line = self._outcome(defect, found[defect.name], healthy.result()).line()
                     bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
         except BaseException:
-            self._stop()
+            self._runs.stop()
             raise
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
         return [self._outcome(defect, found[defect.name], healthy.result()) for defect in self._wanted]
 
     def _certify(self, defect: str | None, ids: Sequence[str]) -> dict[str, Any] | str:
-        """One run; what `certify --json` printed, or one line on why there is nothing of the kind."""
-        out = self._where / (defect or "healthy")
-        command = [sys.executable, "-m", "bench.cli", "certify", "--bench", str(self._bench_file), "--json"]
-        command += ["--out", str(out)]
-        if self._seed is not None:
-            command += ["--seed", str(self._seed)]
+        """One run; its verdict, or one line on why there is none."""
+        arguments = [] if self._seed is None else ["--seed", str(self._seed)]
         if defect is not None:
-            command += ["--defect", defect]
+            arguments += ["--defect", defect]
         if not self._matrix:
-            command += [part for id_ in ids for part in ("--only", id_)]
-        with self._lock:
-            if self._stopped:
-                return "was not run"
-            process = subprocess.Popen(
-                command,
-                cwd=ROOT,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-                start_new_session=True,
-            )
-            self._running.add(process)
-        try:
-            said, complained = process.communicate(timeout=TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            _kill(process)
-            process.communicate()
-            return f"ran over {TIMEOUT_S:g} s"
-        finally:
-            with self._lock:
-                self._running.discard(process)
-        try:
-            verdict = json.loads(said)
-        except ValueError:
-            last = (complained.strip().splitlines() or ["nothing was said"])[-1]
-            return f"certify ended with code {process.returncode} and no verdict: {last.strip()[:200]}"
-        return verdict if isinstance(verdict, dict) else "certify printed no verdict"
-
-    def _stop(self) -> None:
-        with self._lock:
-            self._stopped = True
-            for process in self._running:
-                _kill(process)
+            arguments += [part for id_ in ids for part in ("--only", id_)]
+        return self._runs.certify(self._bench_file, self._where / (defect or "healthy"), arguments, TIMEOUT_S)
 
 
 def outcome(
@@ -268,14 +238,6 @@ def outcome(
             if id_ not in defect.breaks and row["verdict"] != well.get(id_, {}).get("verdict", row["verdict"])
         )
     return Outcome(defect.name, defect.breaks, tuple(sorted(tests)), bool(why), verdicts, falls, why, tuple(scenarios))
-
-
-def _kill(process: subprocess.Popen[str]) -> None:
-    """End a run with everything that it started."""
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        process.kill()
 
 
 def _requirements(run: dict[str, Any] | str) -> dict[str, Any]:

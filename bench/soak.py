@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
-ROOT = Path(__file__).resolve().parents[1]
+from bench.apart import ROOT, Runs
+
 TIMEOUT_S = 1800.0
 """Real seconds after which a run is given up, and counted as a false alarm."""
 
@@ -26,33 +24,33 @@ def main(
 ) -> None:
     """Run every seed, print a line each, and exit 1 if one was not PASS."""
     console = Console(highlight=False, soft_wrap=True, markup=False)
-    alarms = 0
+    alarms, separate = 0, Runs()
     with (
         tempfile.TemporaryDirectory(prefix="twinbench-soak-") as scratch,
         ThreadPoolExecutor(jobs, thread_name_prefix="soak") as pool,
     ):
-        runs = {pool.submit(_certify, bench, seed, only or (), Path(scratch)): seed for seed in range(1, seeds + 1)}
-        for done in as_completed(runs):
-            trouble = done.result()
-            alarms += bool(trouble)
-            console.print(f"seed {runs[done]}: {trouble or 'PASS'}")
+        runs = {
+            pool.submit(_certify, separate, bench, seed, only or (), Path(scratch)): seed
+            for seed in range(1, seeds + 1)
+        }
+        try:
+            for done in as_completed(runs):
+                trouble = done.result()
+                alarms += bool(trouble)
+                console.print(f"seed {runs[done]}: {trouble or 'PASS'}")
+        except BaseException:
+            separate.stop()
+            raise
     console.print(f"{seeds} seeds, {alarms} false alarms")
     raise typer.Exit(1 if alarms else 0)
 
 
-def _certify(bench: Path, seed: int, only: list[str] | tuple[str, ...], scratch: Path) -> str:
+def _certify(runs: Runs, bench: Path, seed: int, only: list[str] | tuple[str, ...], scratch: Path) -> str:
     """One run; empty where it was PASS, else what it came to."""
-    command = [sys.executable, "-m", "bench.cli", "certify", "--json", "--bench", str(bench), "--seed", str(seed)]
-    command += ["--out", str(scratch / str(seed)), *(part for id_ in only for part in ("--only", id_))]
-    try:
-        run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
-    except subprocess.TimeoutExpired:
-        return f"no end in {TIMEOUT_S:g} s"
-    try:
-        verdict: dict[str, Any] = json.loads(run.stdout)
-    except ValueError:
-        last = (run.stderr.strip().splitlines() or ["nothing was said"])[-1]
-        return f"no verdict: {last.strip()[:200]}"
+    arguments = ["--seed", str(seed), *(part for id_ in only for part in ("--only", id_))]
+    verdict = runs.certify(bench, scratch / str(seed), arguments, TIMEOUT_S)
+    if isinstance(verdict, str):
+        return verdict
     if verdict["verdict"] == "PASS":
         return ""
     fell = [f"{row['id']} {row['verdict']}" for row in verdict["requirements"] if row["verdict"] != "PASS"]
