@@ -405,8 +405,6 @@ class Browsing:
         Other times, or a facility, go into the form as somebody would who forges it: the page offers only what is free.
         """
         page = self.event(request_id)
-        if not self.offers("book"):  # as for a request that names no facility: it is asked for
-            page = self.event(request_id, times, location)
         if not self.offers("book"):
             return page
         self.choose("outcome", outcome)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from sqlalchemy import select
@@ -147,7 +148,7 @@ class Customers(Part):
                 name=request.name,
                 address=request.address,
                 credentials_presented=bool(request.credential),
-                location=None if "request_without_location" in self._defects else location,
+                location=location,
             )
             session.add(row)
             session.flush()
@@ -156,7 +157,10 @@ class Customers(Part):
     def requests(self) -> tuple[LoggedRequest, ...]:
         """All requests logged, oldest first."""
         with Session(self._engine) as session:
-            return tuple(logged_request(r) for r in session.scalars(select(RequestRow).order_by(RequestRow.id)))
+            logged = tuple(logged_request(r) for r in session.scalars(select(RequestRow).order_by(RequestRow.id)))
+        if "request_without_location" in self._defects:
+            return tuple(replace(request, location=None) for request in logged)
+        return logged
 
     def identify(self, request_id: int, credential: str) -> CustomerData:
         """Look the customer up by the fields of the request and confirm their identity; customer data back.
