@@ -39,7 +39,10 @@ class Runs:
         with self._lock:
             if self._stopped:
                 return "was not run"
-            process.start()
+            try:
+                process.start()
+            except (EOFError, OSError) as no:
+                return f"no run could be started: {no}"
             self._running.add(process)
         try:
             process.join(timeout_s)

@@ -1,5 +1,6 @@
 """Runs the seeded defects against the suites: each must make the test of every requirement it breaks FAIL, and the same
-tests must PASS without it. The scenarios that what is broken belongs to are run beside them."""
+tests must PASS without it. The scenario that what is broken belongs to is run beside them. What keeps just inside a limit is
+run, too: it must PASS."""
 
 from __future__ import annotations
 
@@ -26,6 +27,9 @@ TIMEOUT_S = 600.0
 """Real seconds after which a run of one defect is given up, and the defect counted as escaped."""
 
 
+_DECIDED = ("PASS", "FAIL")
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What became of one defect: `caught_by` names the tests that failed for the ids it breaks, `verdicts` says what each of
@@ -33,7 +37,7 @@ class Outcome:
 
     `scenarios` are those that were run because what is broken belongs to them, and `falls` those of them whose tests fell. A
     scenario that never does the thing that is broken cannot fall, and nothing escapes for that. With `matrix`, `falls` are
-    all other ids that fell.
+    all other ids that fell. What keeps just inside a limit (`keeps`) has escaped where a test failed it.
     """
 
     name: str
@@ -44,18 +48,19 @@ class Outcome:
     falls: tuple[str, ...] = ()
     why: str = ""
     scenarios: tuple[str, ...] = ()
+    keeps: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """As `defects --json` prints it."""
-        return {
-            "name": self.name,
-            "breaks": list(self.breaks),
-            "caught_by": list(self.caught_by),
-            "escaped": self.escaped,
-        }
+        said = {"name": self.name, "breaks": list(self.breaks), "caught_by": list(self.caught_by)}
+        return said | {"escaped": self.escaped} | ({"keeps": list(self.keeps)} if self.keeps else {})
 
     def line(self) -> str:
         """One plain line."""
+        if self.keeps:
+            return (
+                f"FAILS   {self.name}: {self.why}" if self.escaped else f"passes  {self.name}: {', '.join(self.keeps)}"
+            )
         text = (
             f"ESCAPED {self.name}: {self.why}"
             if self.escaped
@@ -117,7 +122,7 @@ def run_defects(
     Each runs against the tests of what it breaks and of the scenarios around; `matrix` runs it against everything. Records
     go to `runs`, and are thrown away where that is None.
     """
-    wanted = [_find(name) for name in names] if names else list(seeded.CATALOGUE.values())
+    wanted = [_find(name) for name in names] if names else [*seeded.CATALOGUE.values(), *seeded.INSIDE.values()]
     if not bench_file.is_file():
         raise BadInput(f"{bench_file}: no such bench file")
     if jobs is not None and jobs < 1:
@@ -152,10 +157,13 @@ class _Campaign:
         catalogue = requirements.load()
         inside, _ = trace.scope(catalogue)
         tests, _ = trace.deciding_tests(catalogue)
-        return {defect.name: scenarios_of(defect.breaks, catalogue, tests, inside) for defect in self._wanted}
+        return {
+            defect.name: scenarios_of(defect.breaks, catalogue, tests, inside) if defect.breaks else {}
+            for defect in self._wanted
+        }
 
     def _ids(self, defect: Defect) -> tuple[str, ...]:
-        return tuple(dict.fromkeys([*defect.breaks, *self._scenarios[defect.name]]))
+        return tuple(dict.fromkeys([*defect.breaks, *defect.keeps, *self._scenarios[defect.name]]))
 
     def _outcome(self, defect: Defect, run: dict[str, Any] | str, healthy: dict[str, Any] | str) -> Outcome:
         return outcome(defect, run, healthy, matrix=self._matrix, scenarios=self._scenarios[defect.name])
@@ -210,7 +218,8 @@ def outcome(
     there is nothing. `scenarios` are those that were run beside what it breaks, with the names of their tests."""
     scenarios = scenarios or {}
     fell, well = _requirements(run), _requirements(healthy)
-    verdicts = {id_: str(fell.get(id_, {}).get("verdict", "not judged")) for id_ in defect.breaks}
+    judged = [*defect.breaks, *defect.keeps]
+    verdicts = {id_: str(fell.get(id_, {}).get("verdict", "not judged")) for id_ in judged}
     tests = {
         check["test"]
         for id_ in defect.breaks
@@ -224,20 +233,31 @@ def outcome(
         why = f"the healthy twin could not be judged: {healthy}"
     elif trouble := [*run.get("problems", ()), *healthy.get("problems", ())]:
         why = str(trouble[0])
-    elif unwell := [id_ for id_ in defect.breaks if well.get(id_, {}).get("verdict") != "PASS"]:
+    elif unwell := [id_ for id_ in judged if well.get(id_, {}).get("verdict") != "PASS"]:
         said = ", ".join(f"{id_} is {well.get(id_, {}).get('verdict', 'not judged')}" for id_ in unwell)
         why = f"the healthy twin does not pass either: {said}"
-    elif escaped := [id_ for id_, verdict in verdicts.items() if verdict != "FAIL"]:
-        why = ", ".join(f"{id_} is {verdicts[id_]}" for id_ in escaped)
+    elif escaped := [
+        id_ for id_, verdict in verdicts.items() if verdict != ("FAIL" if id_ in defect.breaks else "PASS")
+    ]:
+        why = ", ".join(f"{id_} is {verdicts[id_]}{_because(fell.get(id_, {}))}" for id_ in escaped)
     worse = _failed(run) - _failed(healthy)
     falls = tuple(name for name, of_scenario in scenarios.items() if worse & set(of_scenario))
     if matrix:
         falls = tuple(
             id_
             for id_, row in fell.items()
-            if id_ not in defect.breaks and row["verdict"] != well.get(id_, {}).get("verdict", row["verdict"])
+            if id_ not in judged and row["verdict"] != well.get(id_, {}).get("verdict", row["verdict"])
         )
-    return Outcome(defect.name, defect.breaks, tuple(sorted(tests)), bool(why), verdicts, falls, why, tuple(scenarios))
+    caught_by = tuple(sorted(tests))
+    return Outcome(
+        defect.name, defect.breaks, caught_by, bool(why), verdicts, falls, why, tuple(scenarios), defect.keeps
+    )
+
+
+def _because(row: Mapping[str, Any]) -> str:
+    """Why a requirement came to its verdict, where that is no FAIL and not PASS."""
+    checks = [c for c in row.get("checks", ()) if c["verdict"] == row.get("verdict") and c["verdict"] not in _DECIDED]
+    return f" ({checks[0].get('what')}: {str(checks[0].get('reason'))[:160]})" if checks else ""
 
 
 def _requirements(run: dict[str, Any] | str) -> dict[str, Any]:
@@ -250,13 +270,24 @@ def _failed(run: dict[str, Any] | str) -> set[str]:
     return {check["test"] for check in checks if check["verdict"] not in ("PASS", "NOT_APPLICABLE")}
 
 
+def summary(outcomes: Sequence[Outcome]) -> list[str]:
+    """How many were caught, how many of those just inside a limit passed, and which were not."""
+    broken, inside = [o for o in outcomes if not o.keeps], [o for o in outcomes if o.keeps]
+    said = [f"{sum(not o.escaped for o in broken)} of {len(broken)} caught"] if broken else []
+    if inside:
+        said.append(f"{sum(not o.escaped for o in inside)} of {len(inside)} just inside a limit passed")
+    escaped = [o.name for o in outcomes if o.escaped]
+    return [*said, f"escaped: {', '.join(escaped)}"] if escaped else said
+
+
 def table(outcomes: Sequence[Outcome]) -> Table:
     """The outcomes for a terminal."""
     found = Table()
     for heading in ("defect", "breaks", "caught by", "outcome", "around it"):
         found.add_column(heading, overflow="fold")
     for outcome in outcomes:
-        said = f"ESCAPED: {outcome.why}" if outcome.escaped else "caught"
-        cells = (outcome.name, ", ".join(outcome.breaks), ", ".join(outcome.caught_by), said, outcome.around)
+        said = f"ESCAPED: {outcome.why}" if outcome.escaped else "passes" if outcome.keeps else "caught"
+        broken = f"nothing (keeps {', '.join(outcome.keeps)})" if outcome.keeps else ", ".join(outcome.breaks)
+        cells = (outcome.name, broken, ", ".join(outcome.caught_by), said, outcome.around)
         found.add_row(*cells, style="red" if outcome.escaped else "green")
     return found

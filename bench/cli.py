@@ -134,16 +134,18 @@ def defects(
     """Run the seeded defects and show which test caught each. Exit: 0, 1 if one escaped."""
     from rich.console import Console
 
-    from bench.campaign import run_defects, table
+    from bench.campaign import run_defects, summary, table
     from twins import defects as seeded
 
-    chosen = [seeded.find(name) for name in names] if names else list(seeded.CATALOGUE.values())
+    everything = [*seeded.CATALOGUE.values(), *seeded.INSIDE.values()]
+    chosen = [seeded.find(name) for name in names] if names else everything
     if list_only:
         if as_json:
             _print_json([vars(d) for d in chosen])
         else:
             for d in chosen:
-                print(f"{d.name:<32} {d.of:<12} {' '.join(d.breaks):<24} {d.does}")
+                ids = f"keeps {' '.join(d.keeps)}" if d.keeps else " ".join(d.breaks)
+                print(f"{d.name:<32} {d.of:<12} {ids:<24} {d.does}")
         return
     outcomes = run_defects(
         [d.name for d in chosen], bench_file=bench, seed=seed, jobs=jobs, matrix=matrix, console=_progress(as_json)
@@ -154,11 +156,7 @@ def defects(
         console = Console()
         if console.is_terminal:
             console.print(table(outcomes))
-        escaped = [outcome.name for outcome in outcomes if outcome.escaped]
-        print(
-            f"{len(outcomes) - len(escaped)} of {len(outcomes)} caught"
-            + (f"; escaped: {', '.join(escaped)}" if escaped else "")
-        )
+        print("; ".join(summary(outcomes)))
     raise typer.Exit(1 if any(outcome.escaped for outcome in outcomes) else 0)
 
 

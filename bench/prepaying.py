@@ -19,6 +19,9 @@ from twins.utility.css import Payment, PrepayRequest
 from twins.utility.errors import NotAccepted
 from twins.utility.payments import REQUIRED, PaymentMeans, PaymentMethod
 
+_LAST = 5
+"""Messages that are looked at for whether the ADCS waits for any: older ones have been given up."""
+
 
 class Prepaying:
     """The first customer of the bench file, the first account, and the meter at its address.
@@ -185,6 +188,23 @@ class Prepaying:
     def until_receipt(self, message_id: int, within_s: float) -> bool:
         """Wait until the ADCS has a message's receipt."""
         return self.until(lambda: self._has(message_id, "receipt_at"), within_s)
+
+    def until_quiet(self, within_s: float) -> bool:
+        """Wait until the ADCS has the receipts of all that was last asked for; what is sent next is processed at once."""
+
+        def quiet() -> bool:
+            asked = [r.message_id for r in self.adcs.requests() if r.meter_id == self.meter_id]
+            return all(self._has(message_id, "receipt_at") for message_id in asked[-_LAST:])
+
+        return self.until(quiet, within_s)
+
+    def taken_at(self, message_id: int) -> list[datetime]:
+        """When the meter took a message, on the bench's own clock; once for each time that it was sent."""
+        return [
+            at
+            for at, name, what, args in self.bench.taken
+            if (name, what) == (self.meter_name, "send") and args[0].message_id == message_id
+        ]
 
     def _has(self, message_id: int, what: str) -> bool:
         with suppress(NotAccepted):

@@ -1,4 +1,5 @@
-"""The catalogue of seeded non-conformities: small changes of behaviour, each named after what it does wrong.
+"""The catalogue of seeded non-conformities: small changes of behaviour, each named after what it does wrong; and of what
+keeps just inside a limit, which must pass where what is just outside fails.
 
 A defect is switched on by name when a twin is built; the behaviour asks `name in self.defects` at the one place where it
 goes wrong. Never in the wire, never in a test.
@@ -15,15 +16,23 @@ class UnknownDefect(Exception):
 
 @dataclass(frozen=True)
 class Defect:
-    """One non-conformity: which twin has it, which catalogue ids it breaks, what it does."""
+    """One non-conformity: which twin has it, which catalogue ids it breaks, what it does.
+
+    What keeps just inside a limit breaks nothing, and `keeps` has the ids that it comes near to: their tests must pass.
+    """
 
     name: str
     of: str  # a twin's model (`ami-meter`) or a system (`css`, `adcs`, `mdms`)
     breaks: tuple[str, ...]
     does: str
+    keeps: tuple[str, ...] = ()
 
 
 CATALOGUE: dict[str, Defect] = {}
+"""What does not conform."""
+
+INSIDE: dict[str, Defect] = {}
+"""What conforms, just so."""
 
 
 def _add(of: str, name: str, breaks: str, does: str) -> None:
@@ -32,17 +41,23 @@ def _add(of: str, name: str, breaks: str, does: str) -> None:
     CATALOGUE[name] = Defect(name, of, tuple(breaks.split()), does)
 
 
+def _inside(of: str, name: str, keeps: str, does: str) -> None:
+    if name in CATALOGUE or name in INSIDE:
+        raise ValueError(f"{name!r} stands twice in the catalogue")
+    INSIDE[name] = Defect(name, of, (), does, tuple(keeps.split()))
+
+
 _ALL = "`twinbench defects --list` shows all"
 
 
 def find(name: str) -> Defect:
     """The defect of that name; UnknownDefect with the nearest names where there is none."""
     try:
-        return CATALOGUE[name]
+        return CATALOGUE[name] if name in CATALOGUE else INSIDE[name]
     except KeyError:
         import difflib
 
-        near = difflib.get_close_matches(name, CATALOGUE, n=3)
+        near = difflib.get_close_matches(name, [*CATALOGUE, *INSIDE], n=3)
         told = f"nearest: {', '.join(near)} ({_ALL})" if near else _ALL
         raise UnknownDefect(f"no defect {name!r}; {told}") from None
 
@@ -292,3 +307,24 @@ _add(
     "C3-NFR-13",
     "has one meter in a thousand that does not process one command in ten",
 )
+
+# --- Just inside a limit -----------------------------------------------------------------------------------------------
+_inside(
+    "ami-meter",
+    "executes_at_59_s",
+    "C3-NFR-02",
+    "executes connect, disconnect, limit and restore 59 s after they were sent",
+)
+_inside(
+    "ami-meter", "commands_wait_a_fifth_of_a_second", "C3-NFR-03", "lets commands wait 0.2 s before it processes them"
+)
+_inside(
+    "ami-meter",
+    "passes_to_the_display_half_a_second_late",
+    "C3-NFR-01",
+    "tells its display device everything half a second late",
+)
+_inside("adcs", "alerts_wait_55_s", "C3-NFR-09", "sends an alert 55 s after the request")
+_inside("adcs", "takes_in_test_results_at_59_s", "C3-NFR-14", "takes in a test's results 59 s after its request")
+_inside("adcs", "sends_schedules_a_minute_early", "C3-NFR-08", "sends events 24 h 1 min before they start")
+_inside("mdms", "publishes_half_a_second_late", "C3-NFR-07", "makes data available half a second after they came in")

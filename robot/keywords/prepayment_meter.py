@@ -253,7 +253,7 @@ class prepayment_meter(PrepaymentKeywords):  # noqa: N801 - Robot finds a librar
     def command_is_executed_in_time(self, code: str, **fields: Any) -> None:
         """C3-NFR-02: from the request at the ADCS to the execution, as the meter's log and the analyzer have it.
 
-        A limit is below what the load draws: its execution is the trip that the analyzer sees.
+        What a limit and a restore do shows in the load later: see `load_trips_on_the_limit`, `load_stays_on_without_a_limit`.
         """
         if not self._judge.applicable("C3-NFR-02", "service_switch", system="Meter"):
             return
@@ -264,7 +264,7 @@ class prepayment_meter(PrepaymentKeywords):  # noqa: N801 - Robot finds a librar
         message_id = case.submit(command, **fields)
         case.asked.append(message_id)
         witnesses: dict[str, Any] = {}
-        if command is not MessageCode.RESTORE:
+        if command in (MessageCode.CONNECT, MessageCode.DISCONNECT):
             seen = case.service.when(command is MessageCode.CONNECT, most_s + 30)
             uncertainty = case.service.moment_uncertainty_s
             measured = None if seen is None else (seen - asked).total_seconds()
@@ -282,6 +282,23 @@ class prepayment_meter(PrepaymentKeywords):  # noqa: N801 - Robot finds a librar
             unit="s",
             instrument_could_tell="measure" in witnesses,
             **witnesses,
+        )
+        self._judge.settle()
+
+    @keyword
+    def load_trips_on_the_limit(self, within: timedelta) -> None:
+        """C3-NFR-02: the limit is below what the load draws, and the analyzer sees that it holds."""
+        if not self._judge.applicable("C3-NFR-02", "service_switch", system="Meter"):
+            return
+        case = self._case
+        case.service.when(False, within.total_seconds())
+        self._judge.check(
+            "C3-NFR-02",
+            "limited: the load that is above it trips",
+            system="Meter",
+            measure=case.service.flows(),
+            predict=case.service.should_flow(),
+            expected=False,
         )
         self._judge.settle()
 
@@ -311,11 +328,12 @@ class prepayment_meter(PrepaymentKeywords):  # noqa: N801 - Robot finds a librar
         if not self._judge.applicable("C3-NFR-03", "service_switch"):
             return
         case, command = self._case, MessageCode[code]
-        ahead, before = case.ahead_by(), len(case.bench.taken)
+        case.until_quiet(120)  # what the utility sends meanwhile would be processed first
+        ahead = case.ahead_by()
         message_id = case.submit(command)
         seen = case.service.when(command is MessageCode.CONNECT, 30)
         case.until_receipt(message_id, 60)
-        taken = [at for at, name, what, _ in case.bench.taken[before:] if (name, what) == (case.meter_name, "send")]
+        taken = case.taken_at(message_id)
         executed = [e for e in case.meter.log() if e.event is EXECUTION[command] and taken and e.at - ahead >= taken[0]]
         should = [e for e in case.model.log() if e.event is EXECUTION[command] and taken and e.at - ahead >= taken[0]]
         self._judge.check(

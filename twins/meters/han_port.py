@@ -18,6 +18,7 @@ from twins.clock import Clock
 from twins.premises import han
 
 _LATE_S = 300.0
+_HALF_A_SECOND = 0.5
 _MOST_TEXTS = 10
 """Texts kept for a device that is out of reach."""
 _MOST_CONFIRMED = 100
@@ -184,6 +185,8 @@ class HanPort:
     def _publish(self, *messages: han.Published) -> None:
         if "passes_to_the_display_late" in self._defects:
             self._clock.call_later(_LATE_S, self._send, tuple(self._settings.keys), *messages)
+        elif "passes_to_the_display_half_a_second_late" in self._defects:
+            self._clock.call_later(_HALF_A_SECOND, self._send, tuple(self._settings.keys), *messages)
         else:
             self._send(tuple(self._settings.keys), *messages)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from drivers.roles import EventCode, MessageCode, MeterMessage, Receipt, ReceiptStatus
 from drivers.wire.meter_profile import required_fields
@@ -17,8 +17,14 @@ from twins.meters.logbook import Logbook, Ring
 from twins.meters.timekeeping import OwnClock
 
 _SWITCHING = (MessageCode.CONNECT, MessageCode.DISCONNECT, MessageCode.LIMIT, MessageCode.RESTORE)
-_LATE_S = 61.0
-_TEN_S = 10.0
+_TESTS = (MessageCode.TEST,)
+_WAITS_S = {
+    "executes_late": (61.0, _SWITCHING),
+    "commands_wait_ten_seconds": (10.0, _SWITCHING),
+    "commands_wait_a_fifth_of_a_second": (0.2, _SWITCHING),
+    "tests_late": (61.0, _TESTS),
+}
+_JUST_IN_TIME = timedelta(seconds=58)  # and a second on the way to it
 _MOST_IDS = 10_000
 
 
@@ -106,15 +112,19 @@ class Inbox:
                 None if "logs_without_code" in self._defects else message.code,
                 message.issued_at if "logs_senders_time" in self._defects else arrived,
             )
-        if "executes_late" in self._defects and message.code in _SWITCHING:
-            self._clock.call_later(_LATE_S, self._enqueue, message, arrived, malformed)
-        elif "commands_wait_ten_seconds" in self._defects and message.code in _SWITCHING:
-            self._clock.call_later(_TEN_S, self._enqueue, message, arrived, malformed)
-        elif "tests_late" in self._defects and message.code is MessageCode.TEST:
-            self._clock.call_later(_LATE_S, self._enqueue, message, arrived, malformed)
+        now = self._clock.now()
+        at = max((now, *(now + timedelta(seconds=s) for s in self._waits(message.code))))
+        if "executes_at_59_s" in self._defects and message.code in _SWITCHING:
+            at = max(now, message.issued_at + _JUST_IN_TIME)
+        if at > now:
+            self._clock.call_at(at, self._enqueue, message, arrived, malformed)
         else:
             self._enqueue(message, arrived, malformed)
         self._changed()
+
+    def _waits(self, code: MessageCode) -> list[float]:
+        """Seconds that defects have a message wait before it is queued."""
+        return [s for name, (s, codes) in _WAITS_S.items() if name in self._defects and code in codes]
 
     def power(self, alive: bool) -> None:
         """The meter has come up, or lost its supply: what was being processed starts over when it is back."""

@@ -20,7 +20,7 @@ from twins.utility.adcs_standing_tables import AlertRow
 from twins.utility.errors import NotAccepted, Reason
 
 _OFTEN_S = 60.0
-_LATE_S = 61.0
+_WAITS_S = {"alerts_wait_a_minute": 61.0, "alerts_wait_55_s": 55.0}
 
 
 @dataclass(frozen=True)
@@ -116,9 +116,9 @@ class Alerts:
             session.add(row)
             session.flush()
             alert_id = row.id
-        if starts_at > now or "alerts_wait_a_minute" in self._defects:
-            late = timedelta(seconds=_LATE_S if "alerts_wait_a_minute" in self._defects else 0)
-            self._await(alert_id, starts_at + late)
+        late_s = max((s for name, s in _WAITS_S.items() if name in self._defects), default=0.0)
+        if starts_at > now or late_s:
+            self._await(alert_id, starts_at + timedelta(seconds=late_s))
         else:
             self._send(alert_id)
         return alert_id

@@ -22,8 +22,11 @@ from twins.utility.adcs_schedule_tables import EventLogRow, EventRow
 from twins.utility.config import AdcsConfig
 from twins.utility.errors import NotAccepted, Reason
 
-_LATE_LEAD = timedelta(hours=23)
-_JUST_LATE_LEAD = timedelta(hours=23, minutes=59)
+_LEADS = {
+    "sends_schedules_23_h_ahead": timedelta(hours=23),
+    "sends_schedules_a_minute_late": timedelta(hours=23, minutes=59),
+    "sends_schedules_a_minute_early": timedelta(hours=24, minutes=1),
+}
 
 
 @dataclass(frozen=True)
@@ -175,10 +178,9 @@ class Schedules:
 
     @property
     def _lead(self) -> timedelta:
-        if "sends_schedules_23_h_ahead" in self._defects:
-            return _LATE_LEAD
-        if "sends_schedules_a_minute_late" in self._defects:
-            return _JUST_LATE_LEAD
+        for name, lead in _LEADS.items():
+            if name in self._defects:
+                return lead
         return timedelta(seconds=self._config.schedule_lead_s)
 
     def _refusal(self, order: EventOrder, now: datetime) -> NotAccepted | None:

@@ -21,7 +21,7 @@ from twins.utility.database import Base
 from twins.utility.mdms import Mdms
 
 _RESULT: TypeAdapter[MeterTestResult] = TypeAdapter(MeterTestResult)
-_LATE_S = 61.0
+_TAKES_IN_AFTER_S = {"takes_in_test_results_late": 61.0, "takes_in_test_results_at_59_s": 59.0}
 
 
 class MeterTestRow(Base):
@@ -86,9 +86,9 @@ class MeterTests:
         waiting = self._awaited.pop(meter_id, set())
         if result is None or result.message_id < max(waiting, default=0):
             return
-        if "takes_in_test_results_late" in self._defects:
+        if late := [s for name, s in _TAKES_IN_AFTER_S.items() if name in self._defects]:
             requested = self._requested_at(result.message_id)
-            at = max(self._clock.now(), requested + timedelta(seconds=_LATE_S))
+            at = max(self._clock.now(), requested + timedelta(seconds=max(late)))
             self._timers = [timer for timer in self._timers if timer.when > self._clock.now()]
             self._timers.append(self._clock.call_at(at, self._take_in, meter_id, result))
         else:

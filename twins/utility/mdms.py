@@ -349,6 +349,8 @@ class Mdms:
     def _available_from(self, now: datetime) -> datetime:
         if "publishes_hourly" in self._defects:
             return now.replace(minute=0, second=0, microsecond=0) + _HOUR
+        if "publishes_half_a_second_late" in self._defects:
+            return now + timedelta(seconds=0.5)
         return now
 
     def _announce(self, kind: Kind, meter_id: str, at: datetime) -> None:

@@ -83,6 +83,7 @@ Commands Are Executed In Time
     Command Is Executed In Time    DISCONNECT
     The Head End Sends    CONNECT
     Command Is Executed In Time    LIMIT    limit_w=${300}
+    Load Trips On The Limit    30 seconds
     Command Is Executed In Time    RESTORE
     Load Stays On Without A Limit    30 seconds
 

@@ -136,8 +136,6 @@ class Customers(Part):
                 Reason.TIME_FRAME,
                 f"CSS: the time frame ends at {ends_at.isoformat()}, which is past; give an end after {now.isoformat()}",
             )
-        if "request_without_time_frame" in self._defects:
-            starts_at, ends_at = None, None  # type: ignore[assignment]
         with Session(self._engine) as session, session.begin():
             row = RequestRow(
                 received_at=now,
@@ -160,6 +158,8 @@ class Customers(Part):
             logged = tuple(logged_request(r) for r in session.scalars(select(RequestRow).order_by(RequestRow.id)))
         if "request_without_location" in self._defects:
             return tuple(replace(request, location=None) for request in logged)
+        if "request_without_time_frame" in self._defects:
+            return tuple(replace(request, starts_at=None, ends_at=None) for request in logged)
         return logged
 
     def identify(self, request_id: int, credential: str) -> CustomerData:
