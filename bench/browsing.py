@@ -21,6 +21,7 @@ from urllib.parse import urlencode
 from selenium.common.exceptions import StaleElementReferenceException, WebDriverException
 from selenium.webdriver import ChromeOptions
 from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.expected_conditions import staleness_of
 from selenium.webdriver.support.wait import WebDriverWait
 from SeleniumLibrary import SeleniumLibrary
@@ -189,9 +190,11 @@ class Browsing:
         return self.follow(f'[data-action="{action}"]')
 
     def follow(self, css: str) -> Shown:
-        """Click an element that leads to a page and wait for it."""
+        """Press Enter on an element that leads to a page and wait for it: where a page moves as it refreshes itself, a click
+        may land beside it.
+        """
         page = self.driver.find_element("css selector", "html")
-        self.library.click_element(f"css:{css}")
+        self.driver.find_element("css selector", css).send_keys(Keys.ENTER)
         WebDriverWait(self.driver, _PAGE_S, 0.01).until(staleness_of(page))
         return self.shown()
 

@@ -257,7 +257,7 @@ def outcome(
 def _because(row: Mapping[str, Any]) -> str:
     """Why a requirement came to its verdict, where that is no FAIL and not PASS."""
     checks = [c for c in row.get("checks", ()) if c["verdict"] == row.get("verdict") and c["verdict"] not in _DECIDED]
-    return f" ({checks[0].get('what')}: {str(checks[0].get('reason'))[:160]})" if checks else ""
+    return f" ({checks[0]['what']}: {checks[0]['reason'][:160]})" if checks else ""
 
 
 def _requirements(run: dict[str, Any] | str) -> dict[str, Any]:

@@ -179,11 +179,14 @@ def test_the_projects_own_trace_has_no_errors_and_nothing_open() -> None:
 # --- the campaign ------------------------------------------------------------------------------------------------------------
 
 
+def _check(id_: str, verdict: str) -> dict[str, str]:
+    return {"verdict": verdict, "test": f"Test of {id_}", "what": "the bench", "reason": "gave up"}
+
+
 def run(verdicts: dict[str, str]) -> dict[str, Any]:
     return {
         "requirements": [
-            {"id": id_, "verdict": verdict, "checks": [{"verdict": verdict, "test": f"Test of {id_}"}]}
-            for id_, verdict in verdicts.items()
+            {"id": id_, "verdict": verdict, "checks": [_check(id_, verdict)]} for id_, verdict in verdicts.items()
         ]
     }
 
@@ -197,7 +200,11 @@ NO_RECEIPT = CATALOGUE["no_receipt"]  # breaks C3-FR-15 and C3-S1.08
     [
         (run(HEALTHY | {"C3-FR-15": "FAIL", "C3-S1.08": "FAIL"}), run(HEALTHY), ""),
         (run(HEALTHY | {"C3-FR-15": "FAIL"}), run(HEALTHY), "C3-S1.08 is PASS"),
-        (run(HEALTHY | {"C3-FR-15": "FAIL", "C3-S1.08": "ERROR"}), run(HEALTHY), "C3-S1.08 is ERROR"),
+        (
+            run(HEALTHY | {"C3-FR-15": "FAIL", "C3-S1.08": "ERROR"}),
+            run(HEALTHY),
+            "C3-S1.08 is ERROR (the bench: gave up)",
+        ),
         (run({"C3-FR-15": "FAIL"}), run(HEALTHY), "C3-S1.08 is not judged"),
         (
             run({"C3-FR-15": "FAIL", "C3-S1.08": "FAIL"}),
