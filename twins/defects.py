@@ -99,6 +99,12 @@ _add(
 )
 _add("ami-meter", "passes_to_the_display_late", "C3-NFR-01", "tells its display device everything five minutes late")
 _add(
+    "ami-meter",
+    "passes_to_the_display_two_seconds_late",
+    "C3-NFR-01",
+    "tells its display device everything two seconds late",
+)
+_add(
     "ami-meter", "passes_no_usage_to_the_display", "C3-NFR-01", "does not pass demand and register when it records them"
 )
 _add(
@@ -115,6 +121,7 @@ _add(
 )
 _add("ami-meter", "stays_prepaid", "C3-FR-27 C3-S5.08", "receipts a conversion to regular billing and stays prepaid")
 _add("ami-meter", "commands_wait_ten_seconds", "C3-NFR-03", "lets commands wait ten seconds before it processes them")
+_add("ami-meter", "commands_wait_two_seconds", "C3-NFR-03", "lets commands wait two seconds before it processes them")
 _add("ami-meter", "tests_line_side", "C3-S6.05", "tells of its line side where a test asks for the load side")
 _add("ami-meter", "tests_not_logged", "C3-S6.05", "does not log the tests that it is asked for")
 _add("ami-meter", "tests_late", "C3-NFR-14", "begins a test 61 s after it was asked for it")
@@ -178,7 +185,7 @@ _add("raven", "shows_late", "C3-NFR-01", "shows balances and texts five minutes 
 # --- CSS -------------------------------------------------------------------------------------------------------------
 _add("css", "request_without_time_frame", "C3-MSG-01", "drops the time frame from the logged request")
 _add("css", "customer_without_address", "C3-MSG-02", "returns customer data without the address")
-_add("css", "confirms_anybody", "C3-S1.02 C3-S2.02 C3-S3.02", "confirms an identity whatever the credentials")
+_add("css", "confirms_anybody", "C3-S1.02 C3-S2.02 C3-S3.02 C3-S6.02", "confirms an identity whatever the credentials")
 _add(
     "css",
     "estimate_ignores_history",
@@ -247,6 +254,9 @@ _add(
     "accepts a request for a meter test and never carries it out",
 )
 _add("adcs", "passes_receipts_in_batches", "C3-NFR-06", "passes receipts to the MDMS every 15 minutes")
+_add(
+    "adcs", "passes_receipts_two_seconds_late", "C3-NFR-06", "passes a receipt to the MDMS two seconds after it came in"
+)
 _add("adcs", "holds_commands_a_minute", "C3-NFR-02", "queues connect, disconnect, limit and restore for a minute")
 _add("adcs", "collects_every_other_day", "C3-FR-20", "collects interval data every 48 hours")
 _add("adcs", "schedules_wait_for_collection", "C3-FR-30", "sends schedules with the next collection, not on demand")
@@ -291,6 +301,7 @@ _add("adcs", "drops_zero_moment", "C3-MSG-13", "sends balances without the estim
 _add("mdms", "receipts_not_published", "C3-S1.10 C3-S2.12 C3-S5.05", "logs receipts and does not make them available")
 _add("mdms", "hides_meter_logs", "C3-FR-31", "stores meter logs and does not make them available")
 _add("mdms", "publishes_hourly", "C3-NFR-07", "makes data available at the full hour")
+_add("mdms", "publishes_two_seconds_late", "C3-NFR-07", "makes data available two seconds after they came in")
 _add("mdms", "hides_test_results", "C3-S6.07", "stores test results and does not make them available")
 
 # --- A simulated fleet -------------------------------------------------------------------------------------------------
@@ -327,4 +338,11 @@ _inside(
 _inside("adcs", "alerts_wait_55_s", "C3-NFR-09", "sends an alert 55 s after the request")
 _inside("adcs", "takes_in_test_results_at_59_s", "C3-NFR-14", "takes in a test's results 59 s after its request")
 _inside("adcs", "sends_schedules_a_minute_early", "C3-NFR-08", "sends events 24 h 1 min before they start")
+_inside("adcs", "passes_receipts_half_a_second_late", "C3-NFR-06", "passes a receipt on half a second after it came in")
+_inside(
+    "adcs", "retries_half_a_second_early", "C3-NFR-10", "retries a connect or disconnect 44.5 s after its first sending"
+)
+_inside(
+    "adcs", "retries_half_a_second_late", "C3-NFR-10", "retries a connect or disconnect 45.5 s after its first sending"
+)
 _inside("mdms", "publishes_half_a_second_late", "C3-NFR-07", "makes data available half a second after they came in")

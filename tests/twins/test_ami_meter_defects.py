@@ -68,6 +68,12 @@ def soon(h: Home) -> Switch:
     return h.meter.service().switch
 
 
+def soon_after(h: Home) -> Switch:
+    h.send(MessageCode.DISCONNECT, 1)
+    h.after(2)
+    return h.meter.service().switch
+
+
 def woken(h: Home) -> Switch:
     h.send(MessageCode.DISCONNECT, 1)
     h.after(10)
@@ -237,6 +243,7 @@ TELLTALES: dict[str, tuple[Callable[[Home], object], object, object]] = {
     "refreshes_display_daily": (refreshed, 998, 999),
     "stays_prepaid": (converted, Billing.REGULAR, Billing.PREPAID),
     "commands_wait_ten_seconds": (soon, Switch.OPEN, Switch.CLOSED),
+    "commands_wait_two_seconds": (soon_after, Switch.OPEN, Switch.CLOSED),
     "loses_events": (events_kept, 1, 0),
     "sleeps_through_events": (woken, Switch.CLOSED, Switch.OPEN),
     "executes_late": (commanded, (Switch.OPEN, Switch.CLOSED), (Switch.CLOSED, Switch.OPEN)),

@@ -404,11 +404,14 @@ def test_a_meter_that_passes_nothing_with_its_own_display_off(make: Make) -> Non
     assert device.heard == []
 
 
-def test_a_meter_that_is_late(make: Make) -> None:
-    home = make("passes_to_the_display_late")
+@pytest.mark.parametrize(
+    ("defect", "late_s"), [("passes_to_the_display_late", 300), ("passes_to_the_display_two_seconds_late", 2)]
+)
+def test_a_meter_that_is_late(make: Make, defect: str, late_s: int) -> None:
+    home = make(defect)
     device = joined(home)
     home.prepay()
-    home.after(300)
+    home.after(late_s)
     assert device.texts() == []
     home.after(3)
     assert device.texts()
@@ -439,6 +442,7 @@ def test_no_defect_of_what_is_passed_was_forgotten() -> None:
         "passes_nothing_to_the_display",
         "passes_nothing_with_own_display_off",
         "passes_to_the_display_late",
+        "passes_to_the_display_two_seconds_late",
         "passes_no_usage_to_the_display",
         "passes_balance_without_time_left",
     }

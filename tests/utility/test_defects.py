@@ -438,6 +438,7 @@ PROBES: dict[str, Probe] = {
     "collects_every_other_day": collected_daily,
     "schedules_wait_for_collection": schedule_goes_at_once,
     "passes_receipts_in_batches": passed_at_once,
+    "passes_receipts_two_seconds_late": passed_at_once,
     "holds_commands_a_minute": executed_in_time,
     "planned_commands_go_at_once": waits_for_its_moment,
     "keeps_the_first_moment": moves_with_its_plan,
@@ -468,6 +469,7 @@ PROBES: dict[str, Probe] = {
     "receipts_not_published": receipt_is_available,
     "hides_meter_logs": logs_are_available,
     "publishes_hourly": published_at_once,
+    "publishes_two_seconds_late": published_at_once,
     **TROUBLE_PROBES,
     **EVENT_PROBES,
 }

@@ -17,8 +17,11 @@ from drivers.wire.raven_xml import balance_text
 from twins.clock import Clock
 from twins.premises import han
 
-_LATE_S = 300.0
-_HALF_A_SECOND = 0.5
+_PASSES_AFTER_S = {
+    "passes_to_the_display_late": 300.0,
+    "passes_to_the_display_two_seconds_late": 2.0,
+    "passes_to_the_display_half_a_second_late": 0.5,
+}
 _MOST_TEXTS = 10
 """Texts kept for a device that is out of reach."""
 _MOST_CONFIRMED = 100
@@ -183,10 +186,8 @@ class HanPort:
         )
 
     def _publish(self, *messages: han.Published) -> None:
-        if "passes_to_the_display_late" in self._defects:
-            self._clock.call_later(_LATE_S, self._send, tuple(self._settings.keys), *messages)
-        elif "passes_to_the_display_half_a_second_late" in self._defects:
-            self._clock.call_later(_HALF_A_SECOND, self._send, tuple(self._settings.keys), *messages)
+        if late := [s for name, s in _PASSES_AFTER_S.items() if name in self._defects]:
+            self._clock.call_later(max(late), self._send, tuple(self._settings.keys), *messages)
         else:
             self._send(tuple(self._settings.keys), *messages)
 

@@ -15,6 +15,12 @@ from twins.utility.config import AdcsConfig
 
 _BALANCES = (MessageCode.PREPAYMENT, MessageCode.BALANCE)
 _HELD_S = 61.0
+_RETRIES_AFTER_S = {
+    "retries_at_43_s": 43.0,
+    "retries_at_47_s": 47.0,
+    "retries_half_a_second_early": 44.5,
+    "retries_half_a_second_late": 45.5,
+}
 
 
 @dataclass
@@ -179,8 +185,7 @@ class Queue:
 
     def _retry_at(self, pending: Pending) -> datetime | None:
         """The moment of its own at which a message without a receipt is sent again (D7), None where it has none left."""
-        after = {"retries_at_43_s": 43.0, "retries_at_47_s": 47.0}
-        seconds = next((s for name, s in after.items() if name in self._defects), self._config.retry_after_s)
+        seconds = next((s for name, s in _RETRIES_AFTER_S.items() if name in self._defects), self._config.retry_after_s)
         if pending.message.code not in self._config.retry_codes or pending.first_sent_at is None:
             return None
         if pending.attempts > self._config.retries or "never_retries" in self._defects:

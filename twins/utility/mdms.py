@@ -34,6 +34,7 @@ from twins.utility.mdms_tables import BalanceRow, FeedRow, IntervalRow, LogRow, 
 
 T = TypeVar("T")
 _HOUR = timedelta(hours=1)
+_PUBLISHES_AFTER_S = {"publishes_two_seconds_late": 2.0, "publishes_half_a_second_late": 0.5}
 _EVER, _NEVER = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 
 
@@ -349,9 +350,8 @@ class Mdms:
     def _available_from(self, now: datetime) -> datetime:
         if "publishes_hourly" in self._defects:
             return now.replace(minute=0, second=0, microsecond=0) + _HOUR
-        if "publishes_half_a_second_late" in self._defects:
-            return now + timedelta(seconds=0.5)
-        return now
+        late = max((s for name, s in _PUBLISHES_AFTER_S.items() if name in self._defects), default=0.0)
+        return now + timedelta(seconds=late)
 
     def _announce(self, kind: Kind, meter_id: str, at: datetime) -> None:
         if at <= self._clock.now():
