@@ -20,7 +20,7 @@ DONE_WITHIN_S = 60.0
 
 
 @library(scope="TEST")
-class prepayment_meter_configured:  # noqa: N801 - Robot finds a library's class by the file's name
+class prepayment_meter_by_itself:  # noqa: N801 - Robot finds a library's class by the file's name
     """The meter under test with the bench's load behind it. `meter`, `load`, `relay` and `display` name devices of the bench
     file."""
 

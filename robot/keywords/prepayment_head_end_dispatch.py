@@ -1,4 +1,4 @@
-"""Keywords of the head-end's requirements: commands for later, rules, alerts, priorities, retries; and meter data over REST."""
+"""Keywords of when the head-end sends what, and in which order: commands for later, rules, alerts, priorities, retries."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import cached_property
 from itertools import pairwise
-from typing import Any
 
-import httpx
 from robot.api.deco import keyword, library
 
 from bench.certify import session
@@ -20,8 +18,8 @@ from twins.utility.errors import NotAccepted
 
 
 @library(scope="TEST")
-class prepayment_head_end_control:  # noqa: N801 - Robot finds a library's class by the file's name
-    """The head-end and the meter data management system. `meter` and `display` name devices of the bench file."""
+class prepayment_head_end_dispatch:  # noqa: N801 - Robot finds a library's class by the file's name
+    """When the head-end sends what, and what arrives. `meter` and `display` name devices of the bench file."""
 
     def __init__(self, meter: str = "meter", display: str = "display") -> None:
         self._meter = meter
@@ -395,42 +393,3 @@ class prepayment_head_end_control:  # noqa: N801 - Robot finds a library's class
         at_meter = (logged[0].at - case.ahead_by() - asked).total_seconds() if logged else None
         self._judge.check("C3-NFR-09", "an alert at the meter", limit="request to display", claim=at_meter, unit="s")
         self._judge.settle()
-
-    # --- meter data over REST (C3-FR-31, C3-NFR-07) ------------------------------------------------------------------------
-
-    @keyword
-    def meter_data_can_be_read_over_rest(self) -> None:
-        """C3-FR-31: as another system does, all that the MDMS has logged of each kind."""
-        case = self._case
-        for name, kind in (("receipts", "receipt"), ("intervals", "interval"), ("logs", "log"), ("tests", "test")):
-            logged = len(case.held(kind))
-            self._judge.check(
-                "C3-FR-31",
-                f"{name} over REST: of {logged} logged",
-                claim=len(self._read(name)) if logged else None,
-                expected=logged,
-            )
-        self._judge.settle()
-
-    @keyword
-    def meter_data_can_be_read_over_rest_at_once(self) -> None:
-        """C3-NFR-07: a receipt can be read as soon as the ADCS has passed it on."""
-        case = self._case
-        message_id = case.send(MessageCode.TEXT, text="Thank you")
-        case.bench.advance(self._judge.limit("C3-NFR-07", "at once").tolerance or 0.0)
-        ids = [item["value"]["message_id"] for item in self._read("receipts")]
-        self._judge.check("C3-NFR-07", "a receipt over REST", claim=message_id in ids, expected=True)
-        self._judge.settle()
-
-    def _read(self, name: str) -> list[Any]:
-        case = self._case
-        base, token = case.bench.meter_data(), case.bench.config.utility.mdms.clients[0].secret()
-        items: list[Any] = []
-        with httpx.Client(base_url=base or "", headers={"Authorization": f"Bearer {token}"}) as client:
-            after: int | None = 0
-            while after is not None:
-                page = client.get(f"/v1/{name}", params={"meter": case.meter_id, "after": after, "limit": 1000})
-                page.raise_for_status()
-                items += page.json()["items"]
-                after = page.json()["next"]
-        return items
