@@ -84,7 +84,7 @@ class Traffic:
             sums: dict[str, int] = dict(
                 session.execute(
                     select(LedgerRow.account_number, func.sum(LedgerRow.cents)).group_by(LedgerRow.account_number)
-                ).all()  # type: ignore[arg-type]
+                ).tuples()
             )
             wrong = 0
             for account in self._accounts:

@@ -6,33 +6,30 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import cached_property
 from itertools import pairwise
+from typing import Any
 
 from robot.api.deco import keyword, library
 
+from bench import displayed
 from bench.certify import session
 from bench.head_end import HeadEnd
-from bench.judge.judge import Judge
 from bench.judge.witness import Witness
-from drivers.roles import DisplayCode, EventCode, MessageCode, ReceiptStatus, Switch
+from bench.keywords import PrepaymentKeywords
+from drivers.roles import DisplayCode, EventCode, MessageCode, Switch
 from twins.utility.errors import NotAccepted
 
 
 @library(scope="TEST")
-class prepayment_head_end_dispatch:  # noqa: N801 - Robot finds a library's class by the file's name
+class prepayment_head_end_dispatch(PrepaymentKeywords):  # noqa: N801 - Robot finds a library's class by the file's name
     """When the head-end sends what, and what arrives. `meter` and `display` name devices of the bench file."""
 
     def __init__(self, meter: str = "meter", display: str = "display") -> None:
-        self._meter = meter
+        super().__init__(meter)
         self._display = display
 
     @cached_property
     def _case(self) -> HeadEnd:
-        # Asked for when a keyword runs: the documentation of the keywords is made without a run.
         return HeadEnd(session().bench, self._meter, self._display)
-
-    @cached_property
-    def _judge(self) -> Judge:
-        return session().judge
 
     @keyword
     def the_head_end_is_left_as_it_was(self) -> None:
@@ -47,16 +44,7 @@ class prepayment_head_end_dispatch:  # noqa: N801 - Robot finds a library's clas
 
     def _flow(self, id_: str, what: str, expected: bool) -> None:
         """Whether the load draws current now, as the meter, the analyzer and the model have it."""
-        case = self._case
-        self._judge.check(
-            id_,
-            what,
-            claim=case.meter.service().energised,
-            measure=case.service.flows(),
-            predict=case.service.should_flow(),
-            expected=expected,
-            instrument_could_tell=True,
-        )
+        self._check_flow(id_, what, expected, claim=self._case.meter.service().energised)
 
     def _change(self, id_: str, what: str, due: datetime, flowing: bool) -> None:
         """The service changes at a moment, not before; nothing but the network's latency lies between."""
@@ -199,12 +187,12 @@ class prepayment_head_end_dispatch:  # noqa: N801 - Robot finds a library's clas
         """C3-FR-11: a text and a balance, shown by the meter."""
         case = self._case
         left = timedelta(hours=70)
-        fields = {"balance_cents": cents, "credit_wh": cents * 40, "time_left": left}
+        fields: dict[str, Any] = {"balance_cents": cents, "credit_wh": cents * 40, "time_left": left}
         for code, given, line, shown in (
             (MessageCode.TEXT, {"text": text}, DisplayCode.MESSAGE, text),
-            (MessageCode.BALANCE, fields, DisplayCode.BALANCE, f"${cents / 100:.2f}"),
+            (MessageCode.BALANCE, fields, DisplayCode.BALANCE, displayed.money(cents)),
         ):
-            self._processed(case.send(code, **given), code)  # type: ignore[arg-type]
+            self._processed(case.send(code, **given), code)
             self._judge.check(
                 "C3-FR-11",
                 f"a {code.name.lower()} is shown",
@@ -230,13 +218,7 @@ class prepayment_head_end_dispatch:  # noqa: N801 - Robot finds a library's clas
         self._judge.settle()
 
     def _processed(self, message_id: int, code: MessageCode) -> None:
-        receipt = self._case.receipt(message_id)
-        self._judge.check(
-            "C3-FR-11",
-            f"a {code.name.lower()} is processed",
-            claim=None if receipt is None else receipt.status,
-            expected=ReceiptStatus.PROCESSED,
-        )
+        self._check_receipt("C3-FR-11", f"a {code.name.lower()} is processed", message_id)
 
     @keyword
     def an_urgent_message_overtakes_waiting_ones(self, waiting: int) -> None:
