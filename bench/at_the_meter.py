@@ -5,12 +5,12 @@ What the keywords of the meter's own requirements have in common; it checks noth
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from bench.measure import POLL_S, UPDATE_S
-from bench.prepaying import Prepaying
+from bench.prepaying import Prepaying, next_mark
 from drivers.roles import Billing, EventCode, LogEntry, MessageCode, MeterMessage
 from drivers.wire.meter_profile import LoadControl
 from drivers.wire.meter_settings import CustomerSettings, Language, LimitSteps, Rule, Trigger
@@ -136,9 +136,7 @@ class AtTheMeter(Prepaying):
     def next_mark(self) -> datetime:
         """The end of the running interval, in bench time."""
         ahead = self.ahead_by()
-        on_meter = self.bench.now + ahead
-        day = on_meter.replace(hour=0, minute=0, second=0, microsecond=0)
-        return day + ((on_meter - day) // self.interval + 1) * self.interval - ahead
+        return next_mark(self.bench.now + ahead, self.interval) - ahead
 
     def until_moment(self, moment: datetime) -> None:
         """Let bench time pass until a moment; one that is past is now."""
@@ -161,11 +159,5 @@ class AtTheMeter(Prepaying):
 
     def refresh(self, cents: int, **fields: Any) -> int:
         """A refreshed balance through the head-end; returns the message's id."""
-        left = timedelta(hours=max(0, cents) // 10)
-        given: Mapping[str, Any] = {
-            "balance_cents": cents,
-            "credit_wh": cents * 40,
-            "time_left": left,
-            "zero_at": self.bench.now + left,
-        }
+        given = self.balance_message(cents, timedelta(hours=max(0, cents) // 10))
         return self.send(MessageCode.BALANCE, **{**given, **fields})

@@ -12,12 +12,12 @@ from typing import Any
 
 from bench.bench import Bench
 from bench.data import BadInput
-from bench.prepaying import Prepaying
+from bench.prepaying import Prepaying, payment_data
 from bench.web_desk import WebDesk
 from drivers.roles import AtZero, ScheduledEvent
 from twins.utility.css import BookingRequest, EventOutcome, EventRequest, Payment
 from twins.utility.errors import NotAccepted
-from twins.utility.payments import REQUIRED, PaymentMeans, PaymentMethod
+from twins.utility.payments import PaymentMeans, PaymentMethod
 
 
 class Desk:
@@ -198,15 +198,12 @@ class EventCase(Prepaying):
         self, cents: int, method: PaymentMethod, *, drawn_on: str | None = None, payment_id: str | None = None
     ) -> Any:
         """Pay for the event. NotAccepted where the utility does not take it."""
-        data = {name: f"{4000 + k}" * 3 for k, name in enumerate(REQUIRED[method])}
-        if drawn_on is not None:
-            data[REQUIRED[method][0]] = drawn_on
         payment = Payment(
             payment_id or self.payment_id,
             self.request_id,
             self.payer_number,
             cents,
-            PaymentMeans(method, data),
+            PaymentMeans(method, payment_data(method, drawn_on)),
             booking_id=self.booking.booking_id,
         )
         self.posting = self.desk.pay(payment)
@@ -239,16 +236,18 @@ class EventCase(Prepaying):
         for moment in (due, latest):
             self.pass_until(moment)
             record = self.sent(self.event_id)
-            if record is not None and record.first_sent_at is not None:
-                return record.first_sent_at  # type: ignore[no-any-return]
+            went: datetime | None = None if record is None else record.first_sent_at
+            if went is not None:
+                return went
         return None
 
     def until_empty(self, within: timedelta) -> datetime | None:
         """Let bench time pass, by recording intervals, until the event's credit is found used up; when that was."""
         latest = self.bench.now + within
+        found: datetime | None
         while (found := self.booked().zero_at) is None and self.bench.now < latest:
             self.bench.advance(self.interval.total_seconds())
-        return found  # type: ignore[no-any-return]
+        return found
 
     # --- asking ------------------------------------------------------------------------------------------------------------
 

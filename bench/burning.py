@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta, tzinfo
 from typing import Any
 
-from bench.prepaying import Prepaying
+from bench.prepaying import Prepaying, next_mark
 from bench.web_customer import WebCustomer
 from drivers.roles import AtZero, Interval, MessageCode
 from twins.utility.payments import REQUIRED, PaymentMeans, PaymentMethod
@@ -90,7 +90,7 @@ class Burning:
     def set_balance(self, cents: int) -> None:
         """Bring the balance to an amount by paying, and by refunding what is too much; the meter is told."""
         case = self.case
-        minimum = int(case.bench.pics()["CSS"].value("minimum_payment_cents"))
+        minimum = int(case.stated("minimum_payment_cents"))
         missing = cents - case.balance_cents()
         case.prepay(max(minimum, missing))
         case.until_receipt(case.message_id, 120)
@@ -133,8 +133,7 @@ class Burning:
         for _ in range(count):
             ahead, now = self.case.ahead_by(), self.case.bench.now
             on_meter = now + ahead
-            day = on_meter.replace(hour=0, minute=0, second=0, microsecond=0)
-            end = day + ((on_meter - day) // self.length + 1) * self.length
+            end = next_mark(on_meter, self.length)
             self.case.bench.advance((end - on_meter + COLLECTED).total_seconds())
 
     def until(self, kind: str, within: timedelta) -> Any:

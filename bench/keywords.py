@@ -1,16 +1,26 @@
-"""What the keyword libraries of the prepayment suites have in common: one case for each test, and the run's judge."""
+"""What the keyword libraries of the prepayment suites have in common: a case, the run's judge, and checks that several make."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
+from typing import Any
 
+from bench import displayed
 from bench.certify import session
 from bench.judge.judge import Judge
+from bench.judge.witness import NOTHING, Witness
+from bench.measure import watt_hours
 from bench.prepaying import Prepaying
+from drivers.roles import DisplayCode, EventCode, ReceiptStatus, Switch
 
 
 class PrepaymentKeywords:
-    """Libraries of scope TEST inherit it. What one of them does in a test the others know: they share the test's case."""
+    """Libraries of scope TEST inherit it. What one of them does in a test the others know: they share the test's case.
+
+    A library that needs more of its case has one of its own in place of `_case`. Checks are made under the id and with the
+    words that the keyword gives; the keyword settles them.
+    """
 
     def __init__(self, meter: str = "meter") -> None:
         self._meter = meter
@@ -28,3 +38,158 @@ class PrepaymentKeywords:
     @cached_property
     def _judge(self) -> Judge:
         return session().judge
+
+    # --- the service ---------------------------------------------------------------------------------------------------
+
+    def _check_flow(
+        self, id_: str, what: str, expected: bool = True, *, system: str | None = None, claim: Any = NOTHING
+    ) -> None:
+        """Whether the load draws current now, as the analyzer and the model have it, and what the meter claims of that."""
+        service = self._case.service
+        self._judge.check(
+            id_,
+            what,
+            system=system,
+            claim=claim,
+            measure=service.flows(),
+            predict=service.should_flow(),
+            expected=expected,
+            instrument_could_tell=True,
+        )
+
+    def _check_energised(self, id_: str, what: str, system: str) -> None:
+        """The meter says that its switch is closed and its load side energised, and current flows; readings are kept."""
+        status = self._case.meter.service()
+        said = Witness.claim(status.switch is Switch.CLOSED and status.energised, "service switch")
+        self._check_flow(id_, what, system=system, claim=said)
+        self._case.bench.record_readings()
+
+    def _check_energy(self, id_: str, what: str, wh: float | None, measured: Witness, predicted: Witness) -> None:
+        """The energy that the meter has recorded is what the analyzer has measured. Two instruments of known class may differ
+        by both; the analyzer's share is its uncertainty."""
+        measured_wh, uncertainty = watt_hours(measured)
+        share = float(self._case.pixit("accuracy_class_percent")) / 100
+        self._judge.check(
+            id_,
+            what,
+            system="Meter",
+            claim=wh,
+            measure=measured,
+            predict=predicted,
+            tolerance=share * measured_wh + uncertainty,
+            unit="Wh",
+            instrument_could_tell=True,
+        )
+
+    # --- messages and what the meter says of them --------------------------------------------------------------------------
+
+    def _check_receipt(
+        self, id_: str, what: str, message_id: int, status: ReceiptStatus = ReceiptStatus.PROCESSED, **given: Any
+    ) -> None:
+        """The meter has a receipt of a message, with that status; `given` is the judge's: `system`, `predict`."""
+        receipt = self._case.receipt(message_id)
+        self._judge.check(id_, what, claim=None if receipt is None else receipt.status, expected=status, **given)
+
+    def _check_logged(self, id_: str, message_id: int, of: str = "") -> None:
+        """That a message came in, and that its receipt went out, stands in the meter's log as in the model's."""
+        case = self._case
+        for event in (EventCode.MESSAGE_RECEIVED, EventCode.RECEIPT_SENT):
+            entry = case.logged(event, message_id)
+            should = case.logged(event, message_id, case.model)
+            self._judge.check(
+                id_,
+                f"{event.name.lower().replace('_', ' ')}{of} is logged",
+                claim=entry is not None,
+                predict=case.predict(should is not None),
+                expected=True,
+            )
+
+    # --- displays ------------------------------------------------------------------------------------------------------
+
+    def _check_shown(
+        self, id_: str, what: str, expected: Mapping[DisplayCode, Any], system: str | None = None
+    ) -> dict[DisplayCode, str]:
+        """The meter's display shows these texts, each named behind `what`; returns all that it shows."""
+        shown = self._case.shown()
+        for code, text in expected.items():
+            self._judge.check(
+                id_,
+                f"{what} {code.name.lower().replace('_', ' ')}",
+                system=system,
+                claim=shown.get(code),
+                predict=self._case.should_show(code),
+                expected=text,
+            )
+        return shown
+
+    def _check_balance_shown(self, id_: str, what: str, cents: int, *, account: str) -> None:
+        """The meter's display shows a balance, and under the id `account` energy and time left beside it."""
+        shown = self._check_shown(id_, what, {DisplayCode.BALANCE: displayed.money(cents)}, "Meter")
+        self._judge.fields(
+            account,
+            "balance, energy and time left on the meter's display",
+            system="Meter",
+            required=("BALANCE", "CREDIT", "TIME_LEFT"),
+            claim={code.name: text for code, text in shown.items()},
+        )
+
+    def _check_display_device(self, id_: str, what: str, display: str, **account: Any) -> Any:
+        """The display device of that name shows these parts of the account, each named behind `what`, `credit_wh` as finely as
+        it can; returns all that it shows of it."""
+        bench = self._case.bench
+        shown, should = (of.balance() for of in (bench.device(display), bench.predicted(display)))
+        resolution_wh = int(self._case.pixit("display_device_resolution_wh"))
+        account["credit_wh"] = round(account["credit_wh"] / resolution_wh) * resolution_wh
+        for name, value in account.items():
+            self._judge.check(
+                id_,
+                f"{what} {name.removesuffix('_cents').removesuffix('_wh').replace('_', ' ')}",
+                system="Display",
+                claim=getattr(shown, name, None),
+                predict=Witness.predict(getattr(should, name, None), f"model of {display}"),
+                expected=value,
+                tolerance=resolution_wh if name == "credit_wh" else None,
+            )
+        return shown
+
+    # --- customer service ------------------------------------------------------------------------------------------------
+
+    def _check_request_logged(self, *more: str) -> None:
+        """C3-MSG-01: the CSS has logged the latest request with its fields, and with `more`."""
+        case = self._case
+        logged = [r for r in case.ask(case.css.requests) if r.request_id == case.request_id]
+        self._judge.fields(
+            "C3-MSG-01",
+            "the request as logged",
+            system="CSS",
+            required=("account_numbers", "starts_at", "ends_at", "name", "address", "credentials_presented", *more),
+            claim=logged[0] if logged else None,
+        )
+
+    def _check_customer(self, id_: str, name: str | None, expected: str, data: Any) -> None:
+        """The customer that the CSS names is the one who asks, and customer data came back (C3-MSG-02)."""
+        self._judge.check(id_, "the customer found is the one who asks", system="CSS", claim=name, expected=expected)
+        self._judge.fields(
+            "C3-MSG-02",
+            "customer data back",
+            system="CSS",
+            required=("account_numbers", "starts_at", "ends_at", "name", "address", "credentials_confirmed"),
+            claim=data,
+        )
+
+    def _check_paid_in(self, id_: str, what: str, before: int, cents: int) -> None:
+        """The account's balance, which was `before`, has risen by a payment."""
+        risen = self._case.balance_cents() - before
+        self._judge.check(id_, what, system="CSS", claim=risen, expected=cents, unit="cent")
+
+    def _check_amount(self, id_: str, what: str, cents: float | None, expected: float) -> None:
+        """An amount of the CSS's, as finely as the PIXIT say that it is rounded."""
+        self._judge.check(
+            id_,
+            what,
+            system="CSS",
+            claim=cents,
+            expected=expected,
+            tolerance=float(self._case.stated("amount_rounding_cents")),
+            unit="cent",
+        )

@@ -14,6 +14,13 @@ UPDATE_S = 0.1
 """How often an instrument is asked while a moment is searched for, and how often it then makes a new reading, in seconds."""
 
 
+def watt_hours(measured: Witness) -> tuple[float, float]:
+    """A measured energy and its expanded uncertainty."""
+    uncertainty = measured.uncertainty
+    assert not isinstance(uncertainty, timedelta), f"{measured.source}: an energy is not uncertain by a time"
+    return float(measured.value), float(uncertainty)
+
+
 class Service:
     """A customer's service as bench instruments and the healthy model see it.
 

@@ -13,6 +13,7 @@ from typing import Any
 from bench.bench import Bench
 from bench.judge.witness import Witness
 from bench.measure import Service
+from drivers.errors import Refused
 from drivers.roles import AtZero, DisplayCode, EventCode, LogEntry, MessageCode, Receipt
 from twins.utility.adcs import Request
 from twins.utility.css import Payment, PrepayRequest
@@ -21,6 +22,20 @@ from twins.utility.payments import REQUIRED, PaymentMeans, PaymentMethod
 
 _LAST = 5
 """Messages that are looked at for whether the ADCS waits for any: older ones have been given up."""
+
+
+def payment_data(method: PaymentMethod, drawn_on: str | None = None) -> dict[str, str]:
+    """What a payment by this method needs, made up; `drawn_on` is the card or account where it matters which."""
+    data = {name: f"{4000 + k}" * 3 for k, name in enumerate(REQUIRED[method])}
+    if drawn_on is not None:
+        data[REQUIRED[method][0]] = drawn_on
+    return data
+
+
+def next_mark(now: datetime, interval: timedelta) -> datetime:
+    """The next moment that is a whole number of intervals into its day."""
+    day = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    return day + ((now - day) // interval + 1) * interval
 
 
 class Prepaying:
@@ -134,15 +149,12 @@ class Prepaying:
         self, cents: int, method: PaymentMethod, *, drawn_on: str | None = None, payment_id: str | None = None
     ) -> Any:
         """Pay for the request. NotAccepted where the utility does not take it."""
-        data = {name: f"{4000 + k}" * 3 for k, name in enumerate(REQUIRED[method])}
-        if drawn_on is not None:
-            data[REQUIRED[method][0]] = drawn_on
         payment = Payment(
             payment_id=payment_id or self.payment_id,
             request_id=self.request_id,
             account_number=self.account.number,
             amount_cents=cents,
-            means=PaymentMeans(method, data),
+            means=PaymentMeans(method, payment_data(method, drawn_on)),
             at_zero=self.option,
         )
         self.posting = self.bench.run(self.css.pay(payment))
@@ -174,6 +186,19 @@ class Prepaying:
             "credit_wh": 10_000,
             "at_zero": AtZero.DISCONNECT,
         }
+
+    def balance_message(self, cents: int, left: timedelta) -> dict[str, Any]:
+        """Fields of a balance message: so many cents that last so long from now, and 40 Wh for each of them."""
+        zero_at = self.bench.now + left
+        return {"balance_cents": cents, "credit_wh": cents * 40, "time_left": left, "zero_at": zero_at}
+
+    def refused_at_meter(self, cents: int) -> bool:
+        """Offer credit at the meter itself; whether it refuses that."""
+        try:
+            self.meter.add_credit(cents)
+        except Refused:
+            return True
+        return False
 
     # --- waiting -----------------------------------------------------------------------------------------------------------
 
@@ -258,6 +283,10 @@ class Prepaying:
     def held(self, kind: str) -> list[Any]:
         """What the MDMS has logged of a kind (`receipt`, `interval`, `log`, `test`, ...), available or not."""
         return list(self.ask(self.mdms.received, kind, self.meter_id))
+
+    def passed_on(self, kind: str, message_id: int) -> bool:
+        """Whether the MDMS has got something of a kind that belongs to a message."""
+        return bool(message_id) and any(p.value.message_id == message_id for p in self.held(kind))
 
     def shown(self) -> dict[DisplayCode, str]:
         """What the meter's display shows."""

@@ -84,7 +84,9 @@ class Traffic:
             sums: dict[str, int] = dict(
                 session.execute(
                     select(LedgerRow.account_number, func.sum(LedgerRow.cents)).group_by(LedgerRow.account_number)
-                ).all()  # type: ignore[arg-type]
+                )
+                .tuples()
+                .all()
             )
             wrong = 0
             for account in self._accounts:

@@ -9,39 +9,35 @@ from typing import Any
 
 from robot.api.deco import keyword, library
 
+from bench import displayed
 from bench.burning import BURNING_A, Burning
 from bench.certify import session
-from bench.judge.judge import Judge
 from bench.judge.witness import Witness
+from bench.keywords import PrepaymentKeywords
 from bench.prepaying import Prepaying
 from bench.web_customer import WebCustomer
 from drivers.roles import AtZero, Billing, DisplayCode, EventCode, MessageCode, ReceiptStatus, Switch
 
 
 @library(scope="TEST")
-class prepayment_balance:  # noqa: N801 - Robot finds a library's class by the file's name
+class prepayment_balance(PrepaymentKeywords):  # noqa: N801 - Robot finds a library's class by the file's name
     """The balance, its threshold, its refreshes, and zero. `meter` and `display` name devices of the bench file; `customer`
     acts and reads at the `website`, or asks the `css` behind it, which is quicker where what they do is not under test."""
 
     def __init__(self, meter: str = "meter", display: str = "display", customer: str = "css") -> None:
-        self._meter = meter
+        super().__init__(meter)
         self._at_website = customer == "website"
         self._display_name = display
         self._paid_from = 0
 
     @cached_property
     def _burning(self) -> Burning:
-        # Asked for when a keyword runs: the documentation of the keywords is made without a run.
         case = Prepaying(session().bench, self._meter)
         return Burning(case, WebCustomer(case, session().browsing) if self._at_website else None)
 
     @property
     def _case(self) -> Prepaying:
         return self._burning.case
-
-    @cached_property
-    def _judge(self) -> Judge:
-        return session().judge
 
     # --- preparing -----------------------------------------------------------------------------------------------------
 
@@ -53,7 +49,7 @@ class prepayment_balance:  # noqa: N801 - Robot finds a library's class by the f
     @keyword
     def the_customer_has_agreed_on_automatic_payments(self, cents: int, card: str = "") -> None:
         """An amount by a card: one that is good, or one that the PIXIT name, say `declined_card`."""
-        number = str(self._case.bench.pics()["CSS"].value(card)) if card else "4111111111111111"
+        number = str(self._case.stated(card)) if card else "4111111111111111"
         self._burning.customer.agrees_on_automatic_payments(cents, number)
 
     @keyword
@@ -183,18 +179,8 @@ class prepayment_balance:  # noqa: N801 - Robot finds a library's class by the f
         self._judge.fields(
             "C3-MSG-14", "the usage", system="Meter", required=("ends_at", "length", "energy_wh"), claim=stored
         )
-        share = float(case.pixit("accuracy_class_percent")) / 100
-        self._judge.check(
-            "C3-MSG-14",
-            "the last interval's usage",
-            system="Meter",
-            claim=stored.energy_wh if stored.ends_at - ahead == begun + self._burning.length else None,
-            measure=measured,
-            predict=predicted,
-            tolerance=share * float(measured.value) + float(measured.uncertainty),  # type: ignore[arg-type]
-            unit="Wh",
-            instrument_could_tell=True,
-        )
+        wh = stored.energy_wh if stored.ends_at - ahead == begun + self._burning.length else None
+        self._check_energy("C3-MSG-14", "the last interval's usage", wh, measured, predicted)
         self._judge.settle()
 
     def _refreshes(self, intervals: int) -> list[list[Any]]:
@@ -221,22 +207,8 @@ class prepayment_balance:  # noqa: N801 - Robot finds a library's class by the f
             self._judge.check(
                 id_, f"refreshes {what}", system="Meter", claim=sum(i in found for i in ids), expected=max(1, len(ids))
             )
-        left = statement.time_left
-        text = f"{left.days} d {left.seconds // 3600:02d} h {left.seconds % 3600 // 60:02d} min"
-        shown = case.shown()
-        for code, wanted in (
-            (DisplayCode.BALANCE, f"${statement.balance_cents / 100:.2f}"),
-            (DisplayCode.CREDIT, f"{statement.credit_wh / 1000:.1f} kWh"),
-            (DisplayCode.TIME_LEFT, text),
-        ):
-            self._judge.check(
-                id_,
-                f"the display shows the last refresh's {code.name.lower().replace('_', ' ')}",
-                system="Meter",
-                claim=shown.get(code),
-                predict=case.should_show(code),
-                expected=wanted,
-            )
+        account = displayed.account(statement.balance_cents, statement.credit_wh, statement.time_left)
+        self._check_shown(id_, "the display shows the last refresh's", account, "Meter")
         self._judge.settle()
 
     @keyword
@@ -354,7 +326,7 @@ class prepayment_balance:  # noqa: N801 - Robot finds a library's class by the f
         )
         since = case.bench.now
         burning.interval_passes(2)
-        daily = case.bench.pics()["CSS"].value("daily_balance_at")
+        daily = case.stated("daily_balance_at")
         told = [
             m
             for m in burning.messages(MessageCode.BALANCE, since)
@@ -373,16 +345,7 @@ class prepayment_balance:  # noqa: N801 - Robot finds a library's class by the f
             for e in case.meter.log()
             if e.event in (EventCode.SWITCH_OPENED, EventCode.LIMIT_TRIPPED) and e.at - ahead > self._burning.began
         ]
-        self._judge.check(
-            id_,
-            "service was never interrupted",
-            system="CSS",
-            claim=not moved,
-            measure=case.service.flows(),
-            predict=case.service.should_flow(),
-            expected=True,
-            instrument_could_tell=True,
-        )
+        self._check_flow(id_, "service was never interrupted", system="CSS", claim=not moved)
         self._judge.settle()
 
     # --- zero ------------------------------------------------------------------------------------------------------------
@@ -410,40 +373,19 @@ class prepayment_balance:  # noqa: N801 - Robot finds a library's class by the f
     @keyword
     def demand_is_limited(self, *ids: str) -> None:
         """C3-S5.08: the limit is commanded (C3-MSG-17); a load above it trips, which the analyzer sees."""
-        case = self._case
         record = self._commanded(MessageCode.LIMIT, ("limit_w",), ids)
-        status = case.meter.service()
+        status = self._case.meter.service()
+        limited = status.switch is Switch.TRIPPED and record is not None and status.limit_w == record.message.limit_w
         for id_ in ids:
-            self._judge.check(
-                id_,
-                "a load above the limit is off",
-                system=self._system(id_),
-                claim=status.switch is Switch.TRIPPED
-                and record is not None
-                and status.limit_w == record.message.limit_w,
-                measure=self._ceased(),
-                predict=Witness.predict(not case.service.should_flow().value, "model of analyzer"),
-                expected=True,
-                instrument_could_tell=True,
-            )
+            self._check_off(id_, "a load above the limit is off", limited)
         self._judge.settle()
 
     @keyword
     def service_is_disconnected(self, *ids: str) -> None:
         """C3-S5.08: commanded (C3-MSG-17), and no current at the load side."""
-        case = self._case
         self._commanded(MessageCode.DISCONNECT, ("message_id", "code"), ids)
         for id_ in ids:
-            self._judge.check(
-                id_,
-                "the service is off",
-                system=self._system(id_),
-                claim=case.meter.service().switch is Switch.OPEN,
-                measure=self._ceased(),
-                predict=Witness.predict(not case.service.should_flow().value, "model of analyzer"),
-                expected=True,
-                instrument_could_tell=True,
-            )
+            self._check_off(id_, "the service is off", self._case.meter.service().switch is Switch.OPEN)
         self._judge.settle()
 
     @keyword
@@ -465,16 +407,8 @@ class prepayment_balance:  # noqa: N801 - Robot finds a library's class by the f
                 claim=case.meter.service().billing is Billing.REGULAR and bool(changes) and changes[-1] in ends,
                 expected=True,
             )
-            self._judge.check(
-                id_,
-                "the service is on",
-                system=self._system(id_),
-                claim=case.meter.service().energised,
-                measure=case.service.flows(),
-                predict=case.service.should_flow(),
-                expected=True,
-                instrument_could_tell=True,
-            )
+            energised = case.meter.service().energised
+            self._check_flow(id_, "the service is on", system=self._system(id_), claim=energised)
         self._judge.settle()
 
     @keyword
@@ -491,21 +425,23 @@ class prepayment_balance:  # noqa: N801 - Robot finds a library's class by the f
             tolerance=float(case.stated("used_beyond_zero_cents")),
             unit="cent",
         )
+        closed = case.meter.service().switch is Switch.CLOSED
+        self._check_flow("C3-S5.08", "the service is on", system="Meter", claim=closed)
+        self._judge.settle()
+
+    def _check_off(self, id_: str, what: str, claim: bool) -> None:
+        """No current flows any more, as the analyzer and the model have it, and what the meter claims of that."""
+        service = self._case.service
         self._judge.check(
-            "C3-S5.08",
-            "the service is on",
-            system="Meter",
-            claim=case.meter.service().switch is Switch.CLOSED,
-            measure=case.service.flows(),
-            predict=case.service.should_flow(),
+            id_,
+            what,
+            system=self._system(id_),
+            claim=claim,
+            measure=Witness.measure(not service.flows().value, None, "analyzer"),
+            predict=Witness.predict(not service.should_flow().value, "model of analyzer"),
             expected=True,
             instrument_could_tell=True,
         )
-        self._judge.settle()
-
-    def _ceased(self) -> Witness:
-        seen = self._case.service.flows()
-        return Witness.measure(not seen.value, None, "analyzer")
 
     def _system(self, id_: str) -> str:
         return "Meter" if id_ == "C3-S5.08" else "CSS"

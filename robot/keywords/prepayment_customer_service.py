@@ -7,7 +7,6 @@ from contextlib import suppress
 from robot.api.deco import keyword, library
 
 from bench.keywords import PrepaymentKeywords
-from drivers.errors import Refused
 from twins.utility.errors import NotAccepted
 from twins.utility.payments import PaymentMethod
 
@@ -45,14 +44,7 @@ class prepayment_customer_service(PrepaymentKeywords):  # noqa: N801 - Robot fin
             before = case.balance_cents()
             with suppress(NotAccepted):
                 case.pay(cents, method, payment_id=f"{method.value}-{case.request_id}")
-            self._judge.check(
-                "C3-BR-01",
-                f"paid by {method.value.replace('_', ' ')}",
-                system="CSS",
-                claim=case.balance_cents() - before,
-                expected=cents,
-                unit="cent",
-            )
+            self._check_paid_in("C3-BR-01", f"paid by {method.value.replace('_', ' ')}", before, cents)
         case.until_receipt(case.message_id, 120)
         self._judge.settle()
 
@@ -60,11 +52,7 @@ class prepayment_customer_service(PrepaymentKeywords):  # noqa: N801 - Robot fin
     def meter_takes_no_payment(self, cents: int) -> None:
         """C3-BR-01: credit offered at the meter itself is refused and changes nothing."""
         case = self._case
-        before, refused = case.meter.account().balance_cents, False
-        try:
-            case.meter.add_credit(cents)
-        except Refused:
-            refused = True
+        before, refused = case.meter.account().balance_cents, case.refused_at_meter(cents)
         self._judge.check("C3-BR-01", "credit at the meter is refused", system="Meter", claim=refused, expected=True)
         self._judge.check(
             "C3-BR-01",

@@ -51,10 +51,7 @@ class prepayment_display(PrepaymentKeywords):  # noqa: N801 - Robot finds a libr
     @keyword
     def the_display_shows_an_earlier_balance(self, cents: int) -> None:
         """Something for a new balance to take the place of."""
-        case = self._case
-        left = timedelta(hours=20)
-        zero_at = case.bench.now + left
-        case.send(MessageCode.BALANCE, balance_cents=cents, credit_wh=cents * 40, time_left=left, zero_at=zero_at)
+        self._case.send(MessageCode.BALANCE, **self._case.balance_message(cents, timedelta(hours=20)))
 
     @keyword
     def the_meters_own_display_is_switched(self, wanted: str) -> None:
@@ -67,28 +64,18 @@ class prepayment_display(PrepaymentKeywords):  # noqa: N801 - Robot finds a libr
 
     def _check_account(self, id_: str, what: str) -> None:
         """The display's balance, energy and time left against the back office's statement."""
-        case, shown, should = self._case, self._display.balance(), self._model.balance()
-        statement = case.statement()
+        statement = self._case.statement()
         if statement is None:
             self._judge.check(id_, f"{what}: there is a statement to show", system="Display", claim=None, expected=True)
             return
-        resolution_wh = int(case.pixit("display_device_resolution_wh"))
-        minutes = timedelta(minutes=int(statement.time_left.total_seconds()) // 60)
-        expected = {
-            "balance_cents": statement.balance_cents,
-            "credit_wh": round(statement.credit_wh / resolution_wh) * resolution_wh,
-            "time_left": minutes,
-        }
-        for name, value in expected.items():
-            self._judge.check(
-                id_,
-                f"{what}: {name.removesuffix('_cents').removesuffix('_wh').replace('_', ' ')}",
-                system="Display",
-                claim=getattr(shown, name, None),
-                predict=self._predict(getattr(should, name, None)),
-                expected=value,
-                tolerance=resolution_wh if name == "credit_wh" else None,
-            )
+        self._check_display_device(
+            id_,
+            f"{what}:",
+            self._name,
+            balance_cents=statement.balance_cents,
+            credit_wh=statement.credit_wh,
+            time_left=timedelta(minutes=int(statement.time_left.total_seconds()) // 60),
+        )
 
     @keyword
     def display_device_shows_the_account(self) -> None:
@@ -153,17 +140,9 @@ class prepayment_display(PrepaymentKeywords):  # noqa: N801 - Robot finds a libr
     def display_device_shows_a_refresh_within(self, cents: int, limit: str) -> None:
         """C3-NFR-01: from the meter's processing of a balance to the display; `limit` is the requirement's, by name."""
         case = self._case
-        left = timedelta(hours=30)
-        zero_at = case.bench.now + left
-        fields: dict[str, Any] = {
-            "balance_cents": cents,
-            "credit_wh": cents * 40,
-            "time_left": left,
-            "zero_at": zero_at,
-        }
         self._check_passed(
             "a balance",
-            case.submit(MessageCode.BALANCE, **fields),
+            case.submit(MessageCode.BALANCE, **case.balance_message(cents, timedelta(hours=30))),
             lambda: getattr(self._display.balance(), "balance_cents", None) == cents,
             limit,
         )

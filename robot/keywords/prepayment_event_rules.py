@@ -11,7 +11,7 @@ from robot.api.deco import keyword, library
 from bench.booking import EventCase
 from bench.burning import BURNING_A, Burning
 from bench.certify import session
-from bench.judge.judge import Judge
+from bench.keywords import PrepaymentKeywords
 from drivers.roles import AtZero, MessageCode
 from twins.utility.adcs_schedules import EventOrder
 from twins.utility.css import EventOutcome
@@ -21,15 +21,11 @@ SECOND, HOUR = timedelta(seconds=1), timedelta(hours=1)
 
 
 @library(scope="TEST")
-class prepayment_event_rules:  # noqa: N801 - Robot finds a library's class by the file's name
+class prepayment_event_rules(PrepaymentKeywords):  # noqa: N801 - Robot finds a library's class by the file's name
     """Rules of events. `meter` names the meter under test in the bench file."""
-
-    def __init__(self, meter: str = "meter") -> None:
-        self._meter = meter
 
     @cached_property
     def _case(self) -> EventCase:
-        # Asked for when a keyword runs: the documentation of the keywords is made without a run.
         return EventCase(session().bench, self._meter, own=False)
 
     @cached_property
@@ -39,10 +35,6 @@ class prepayment_event_rules:  # noqa: N801 - Robot finds a library's class by t
     @cached_property
     def _burning(self) -> Burning:
         return Burning(self._case)
-
-    @cached_property
-    def _judge(self) -> Judge:
-        return session().judge
 
     # --- when the credit is used up ------------------------------------------------------------------------------------------
 
@@ -62,16 +54,8 @@ class prepayment_event_rules:  # noqa: N801 - Robot finds a library's class by t
     @keyword
     def the_service_is_disconnected_at_zero(self) -> None:
         """C3-NR-04: no current at the load side."""
-        case = self._case
-        case.bench.advance(60.0)
-        self._judge.check(
-            "C3-NR-04",
-            "disconnected when the credit is used up",
-            system="CSS",
-            measure=case.service.flows(),
-            predict=case.service.should_flow(),
-            expected=False,
-        )
+        self._case.bench.advance(60.0)
+        self._check_flow("C3-NR-04", "disconnected when the credit is used up", False, system="CSS")
         self._judge.settle()
 
     @keyword
@@ -100,26 +84,16 @@ class prepayment_event_rules:  # noqa: N801 - Robot finds a library's class by t
         """C3-NR-04: the service stays on at the payer's expense; nobody else can end the event, the payer can."""
         case = self._case
         self._burning.interval_passes()  # with it the interval in which the load was brought back
-        self._judge.check(
-            "C3-NR-04",
-            "kept on when the credit is used up",
-            system="CSS",
-            measure=case.service.flows(),
-            predict=case.service.should_flow(),
-            expected=True,
-        )
+        self._check_flow("C3-NR-04", "kept on when the credit is used up", system="CSS")
         before = case.payer_cents()
         case.bench.advance(case.interval.total_seconds())
         price = case.bench.config.utility.tariff.price_millicents_per_kwh
         hourly = case.meter.reading().power_w * (case.interval / HOUR) * price / 10**6
-        self._judge.check(
+        self._check_amount(
             "C3-NR-04",
             "an interval's energy is charged to the payer's own account",
-            system="CSS",
-            claim=float(before - case.payer_cents()),
-            expected=round(hourly, 2),
-            tolerance=float(case.stated("amount_rounding_cents")),
-            unit="cent",
+            float(before - case.payer_cents()),
+            round(hourly, 2),
         )
         self._judge.check(
             "C3-NR-04",
@@ -130,14 +104,7 @@ class prepayment_event_rules:  # noqa: N801 - Robot finds a library's class by t
         )
         case.desk.end(case.request_id, case.booking.booking_id)
         case.bench.advance(30.0)
-        self._judge.check(
-            "C3-NR-04",
-            "ended by the payer: off as before the event",
-            system="CSS",
-            measure=case.service.flows(),
-            predict=case.service.should_flow(),
-            expected=False,
-        )
+        self._check_flow("C3-NR-04", "ended by the payer: off as before the event", False, system="CSS")
         case.bench.advance(case.interval.total_seconds())
         ended = case.payer_cents()
         case.bench.advance(2 * case.interval.total_seconds())
@@ -249,17 +216,17 @@ class prepayment_event_rules:  # noqa: N801 - Robot finds a library's class by t
         case.option = AtZero.DISCONNECT
         case.prepay(1500)
         case.until_receipt(case.message_id, 60)
-        self._flowing(case, "C3-NR-01", "activated at once", True)
+        self._check_flow("C3-NR-01", "activated at once", system="CSS")
         case.send(MessageCode.DISCONNECT)
         case.prepay_event(timedelta(minutes=40), HOUR, 1000)
         case.pass_until(case.starts_at - timedelta(seconds=5))
-        self._flowing(case, "C3-NR-01", "not before the chosen start", False)
+        self._check_flow("C3-NR-01", "not before the chosen start", False, system="CSS")
         case.pass_until(case.starts_at + timedelta(seconds=5))
-        self._flowing(case, "C3-NR-01", "from the chosen start on", True)
+        self._check_flow("C3-NR-01", "from the chosen start on", system="CSS")
         case.pass_until(case.ends_at - timedelta(seconds=5))
-        self._flowing(case, "C3-NR-01", "until the chosen end", True)
+        self._check_flow("C3-NR-01", "until the chosen end", system="CSS")
         case.pass_until(case.ends_at + timedelta(seconds=5))
-        self._flowing(case, "C3-NR-01", "not after the chosen end", False)
+        self._check_flow("C3-NR-01", "not after the chosen end", False, system="CSS")
         self._judge.settle()
 
     @keyword
@@ -275,7 +242,7 @@ class prepayment_event_rules:  # noqa: N801 - Robot finds a library's class by t
             expected="facility_not_enabled",
         )
         case.pass_until(case.starts_at + timedelta(seconds=5))
-        self._flowing(case, "C3-NR-02", "where it is enabled the event is served", True)
+        self._check_flow("C3-NR-02", "where it is enabled the event is served", system="CSS")
         case.pass_until(case.ends_at + timedelta(seconds=5))
         self._judge.settle()
 
@@ -307,13 +274,3 @@ class prepayment_event_rules:  # noqa: N801 - Robot finds a library's class by t
             unit="cent",
         )
         self._judge.settle()
-
-    def _flowing(self, case: EventCase, id_: str, what: str, expected: bool) -> None:
-        self._judge.check(
-            id_,
-            what,
-            system="CSS",
-            measure=case.service.flows(),
-            predict=case.service.should_flow(),
-            expected=expected,
-        )

@@ -10,10 +10,9 @@ from robot.api.deco import keyword, library
 
 from bench.booking import EventCase
 from bench.certify import session
-from bench.judge.judge import Judge
-from bench.judge.witness import Witness
+from bench.keywords import PrepaymentKeywords
 from bench.web_desk import WebDesk
-from drivers.roles import DisplayCode, EventCode, MessageCode, ReceiptStatus, Switch
+from drivers.roles import EventCode, MessageCode
 from twins.utility.css import EventOutcome
 from twins.utility.errors import NotAccepted
 from twins.utility.payments import PaymentMethod
@@ -22,12 +21,12 @@ SECOND = timedelta(seconds=1)
 
 
 @library(scope="TEST")
-class prepayment_events:  # noqa: N801 - Robot finds a library's class by the file's name
+class prepayment_events(PrepaymentKeywords):  # noqa: N801 - Robot finds a library's class by the file's name
     """The steps of an event. `scenario` is C3-S2 or C3-S3; `meter` and `display` name devices of the bench file."""
 
     def __init__(self, scenario: str = "C3-S2", meter: str = "meter", display: str = "display") -> None:
+        super().__init__(meter)
         self._own = scenario == "C3-S2"
-        self._meter = meter
         self._display_name = display
         self._cents = 0
         self._method = PaymentMethod.CARD
@@ -35,12 +34,7 @@ class prepayment_events:  # noqa: N801 - Robot finds a library's class by the fi
 
     @cached_property
     def _case(self) -> EventCase:
-        # Asked for when a keyword runs: the documentation of the keywords is made without a run.
         return EventCase(session().bench, self._meter, own=self._own)
-
-    @cached_property
-    def _judge(self) -> Judge:
-        return session().judge
 
     def _step(self, in_2: str, in_3: str) -> str:
         """A step by its number in scenario 2, or 3."""
@@ -57,15 +51,7 @@ class prepayment_events:  # noqa: N801 - Robot finds a library's class by the fi
         case.desk = WebDesk(case.bench, session().browsing, case.payer)
         case.ask_for(starts_in, lasting)
         self._judge.acted(self._step("01", "01"), "the customer asks to prepay for an event")
-        logged = [r for r in case.ask(case.css.requests) if r.request_id == case.request_id]
-        fields = ("account_numbers", "starts_at", "ends_at", "name", "address", "credentials_presented", "location")
-        self._judge.fields(
-            "C3-MSG-01",
-            "the request as logged",
-            system="CSS",
-            required=fields,
-            claim=logged[0] if logged else None,
-        )
+        self._check_request_logged("location")
         self._judge.settle()
 
     @keyword
@@ -75,20 +61,7 @@ class prepayment_events:  # noqa: N801 - Robot finds a library's class by the fi
         refused = case.identify("somebody else's word") is None
         self._judge.check(step, "wrong credentials are refused", system="CSS", claim=refused, expected=True)
         data = case.identify()
-        self._judge.check(
-            step,
-            "the customer found is the one who asks",
-            system="CSS",
-            claim=None if data is None else data.name,
-            expected=case.payer.name,
-        )
-        self._judge.fields(
-            "C3-MSG-02",
-            "customer data back",
-            system="CSS",
-            required=("account_numbers", "starts_at", "ends_at", "name", "address", "credentials_confirmed"),
-            claim=data,
-        )
+        self._check_customer(step, None if data is None else data.name, case.payer.name, data)
         self._judge.settle()
 
     @keyword
@@ -311,14 +284,8 @@ class prepayment_events:  # noqa: N801 - Robot finds a library's class by the fi
     def meter_logs_and_schedules_the_event(self) -> None:
         """C3-S2.10: stored, logged, and receipted."""
         case = self._case
-        receipt, held, should = case.receipt(case.event_id), case.stored(), case.stored(case.model)
-        self._judge.check(
-            "C3-S2.10",
-            "the receipt says processed",
-            system="Meter",
-            claim=None if receipt is None else receipt.status,
-            expected=ReceiptStatus.PROCESSED,
-        )
+        held, should = case.stored(), case.stored(case.model)
+        self._check_receipt("C3-S2.10", "the receipt says processed", case.event_id, system="Meter")
         self._judge.check(
             "C3-S2.10",
             "the meter has the event, from start to end",
@@ -335,8 +302,8 @@ class prepayment_events:  # noqa: N801 - Robot finds a library's class by the fi
     def adcs_passes_the_events_receipt_to_the_mdms(self) -> None:
         """C3-S2.11: the MDMS has got it."""
         case = self._case
-        got = [p for p in case.held("receipt") if p.value.message_id == case.event_id and case.event_id]
-        self._judge.check("C3-S2.11", "the MDMS has got the receipt", system="ADCS", claim=bool(got), expected=True)
+        got = case.passed_on("receipt", case.event_id)
+        self._judge.check("C3-S2.11", "the MDMS has got the receipt", system="ADCS", claim=got, expected=True)
         self._judge.settle()
 
     @keyword
@@ -385,7 +352,7 @@ class prepayment_events:  # noqa: N801 - Robot finds a library's class by the fi
         case = self._case
         case.pass_until(case.starts_at - timedelta(seconds=5))
         was = "on" if self._found_on else "off"
-        self._check_flow(id_, f"before the start the service is {was}", system, self._found_on)
+        self._check_flow(id_, f"before the start the service is {was}", self._found_on, system=system)
         seen = case.service.when(True, 65)
         if not self._found_on:
             self._judge.check(
@@ -398,40 +365,14 @@ class prepayment_events:  # noqa: N801 - Robot finds a library's class by the fi
                 unit="s",
             )
         case.pass_until(case.starts_at + timedelta(seconds=60))
-        status = case.meter.service()
-        self._judge.check(
-            id_,
-            "the service is on in the event",
-            system=system,
-            claim=Witness.claim(status.switch is Switch.CLOSED and status.energised, "service switch"),
-            measure=case.service.flows(),
-            predict=case.service.should_flow(),
-            expected=True,
-            instrument_could_tell=True,
-        )
-        case.bench.record_readings()
+        self._check_energised(id_, "the service is on in the event", system)
 
     @keyword
     def meter_and_event_page_show_the_credit(self) -> None:
         """C3-S2.14: the event's credit on the meter's display and on the customer's page."""
         case = self._case
         cents = case.purse_cents()
-        shown = case.shown()
-        self._judge.check(
-            "C3-S2.14",
-            "the display shows the event's balance",
-            system="Meter",
-            claim=shown.get(DisplayCode.BALANCE),
-            predict=case.should_show(DisplayCode.BALANCE),
-            expected=f"${cents / 100:.2f}",
-        )
-        self._judge.fields(
-            "C3-S2.14",
-            "balance, energy and time left on the meter's display",
-            system="Meter",
-            required=("BALANCE", "CREDIT", "TIME_LEFT"),
-            claim={code.name: text for code, text in shown.items()},
-        )
+        self._check_balance_shown("C3-S2.14", "the display shows the event's", cents, account="C3-S2.14")
         page = case.desk.payers_page(case.booking.booking_id)
         self._judge.check(
             "C3-S2.14", "the page shows the event's balance", system="Website", claim=page.balance_cents, expected=cents
@@ -451,25 +392,13 @@ class prepayment_events:  # noqa: N801 - Robot finds a library's class by the fi
         case = self._case
         if not self._judge.applicable("C3-S2.15", "display_device", system="Meter"):
             return
-        shown, should = (
-            of.balance() for of in (case.bench.device(self._display_name), case.bench.predicted(self._display_name))
+        shown = self._check_display_device(
+            "C3-S2.15",
+            "the display device shows",
+            self._display_name,
+            balance_cents=case.purse_cents(),
+            credit_wh=case.purse_cents() * 10**6 / case.bench.config.utility.tariff.price_millicents_per_kwh,
         )
-        resolution_wh = int(case.pixit("display_device_resolution_wh"))
-        credit_wh = case.purse_cents() * 10**6 / case.bench.config.utility.tariff.price_millicents_per_kwh
-        expected = {
-            "balance_cents": case.purse_cents(),
-            "credit_wh": round(credit_wh / resolution_wh) * resolution_wh,
-        }
-        for name, value in expected.items():
-            self._judge.check(
-                "C3-S2.15",
-                f"the display device shows {name.split('_')[0]}",
-                system="Display",
-                claim=getattr(shown, name, None),
-                predict=Witness.predict(getattr(should, name, None), f"model of {self._display_name}"),
-                expected=value,
-                tolerance=resolution_wh if name == "credit_wh" else None,
-            )
         self._judge.fields(
             "C3-S2.15",
             "balance, energy and time left",
@@ -488,22 +417,11 @@ class prepayment_events:  # noqa: N801 - Robot finds a library's class by the fi
     def _check_end(self, id_: str, system: str) -> None:
         case = self._case
         case.pass_until(case.ends_at - timedelta(seconds=5))
-        self._check_flow(id_, "on until the end", system, True)
+        self._check_flow(id_, "on until the end", system=system)
         case.pass_until(case.ends_at + timedelta(seconds=3))
         if self._limited:  # the limit is back, and trips the load as before
             case.service.when(False, 120)
-        self._check_flow(id_, "after the end as before the event", system, self._found_on)
-
-    def _check_flow(self, id_: str, what: str, system: str, expected: bool) -> None:
-        case = self._case
-        self._judge.check(
-            id_,
-            what,
-            system=system,
-            measure=case.service.flows(),
-            predict=case.service.should_flow(),
-            expected=expected,
-        )
+        self._check_flow(id_, "after the end as before the event", self._found_on, system=system)
 
     @keyword
     def what_is_left_goes_back_to_the_payer(self, id_: str) -> None:
@@ -522,15 +440,7 @@ class prepayment_events:  # noqa: N801 - Robot finds a library's class by the fi
             unit="cent",
         )
         last = sum(e.cents for e in case.ask(case.css.bookings.purse, case.booking.booking_id) if e.kind == "energy")
-        self._judge.check(
-            id_,
-            "energy is paid for to the cent",
-            system="CSS",
-            claim=float(-last),
-            expected=used,
-            tolerance=float(case.stated("amount_rounding_cents")),
-            unit="cent",
-        )
+        self._check_amount(id_, "energy is paid for to the cent", float(-last), used)
         returned = [e.cents for e in case.ask(case.css.ledger, case.payer_number) if e.kind == "from_event"]
         self._judge.check(
             id_,

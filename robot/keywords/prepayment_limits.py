@@ -10,8 +10,8 @@ from robot.api.deco import keyword, library
 
 from bench.at_the_meter import SETTLE_S, AtTheMeter
 from bench.certify import session
-from bench.judge.judge import Judge
 from bench.judge.witness import Witness
+from bench.keywords import PrepaymentKeywords
 from drivers.roles import Billing, EventCode, MessageCode, Switch
 from drivers.wire.meter_profile import LoadControl
 from drivers.wire.meter_settings import Rule, Trigger
@@ -23,25 +23,23 @@ PREPAID_CENTS = 20_000
 
 
 @library(scope="TEST")
-class prepayment_limits:  # noqa: N801 - Robot finds a library's class by the file's name
+class prepayment_limits(PrepaymentKeywords):  # noqa: N801 - Robot finds a library's class by the file's name
     """The meter under test with the bench's load behind it. `meter`, `load` and `relay` name devices of the bench file; the
     relay's `reclose_channel` presses the meter's button."""
 
     def __init__(
         self, meter: str = "meter", load: str = "load", relay: str = "relay", reclose_channel: int = 3
     ) -> None:
-        self._names = (meter, load, relay)
+        super().__init__(meter)
+        self._load = load
+        self._relay = relay
         self._channel = reclose_channel
 
     @cached_property
     def _case(self) -> AtTheMeter:
-        # Asked for when a keyword runs: the documentation of the keywords is made without a run.
-        meter, load, relay = self._names
-        return AtTheMeter(session().bench, meter, load=load, relay=relay, reclose_channel=self._channel)
-
-    @cached_property
-    def _judge(self) -> Judge:
-        return session().judge
+        return AtTheMeter(
+            session().bench, self._meter, load=self._load, relay=self._relay, reclose_channel=self._channel
+        )
 
     # --- connect, disconnect, limit --------------------------------------------------------------------------------------
 

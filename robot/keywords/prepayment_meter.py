@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from robot.api.deco import keyword, library
 
+from bench import displayed
 from bench.judge.witness import Witness
 from bench.keywords import PrepaymentKeywords
+from bench.prepaying import next_mark
 from drivers.roles import Billing, DisplayCode, EventCode, MessageCode
 
 EXECUTION = {
@@ -42,7 +44,7 @@ class prepayment_meter(PrepaymentKeywords):  # noqa: N801 - Robot finds a librar
         """Let bench time pass until the meter has recorded the interval that is running now."""
         case = self._case
         on_meter = case.bench.now + case.ahead_by()
-        mark = _next_mark(on_meter, case.interval)
+        mark = next_mark(on_meter, case.interval)
         case.bench.advance((mark - on_meter).total_seconds() + 2.0)
 
     # --- checking ------------------------------------------------------------------------------------------------------
@@ -51,61 +53,34 @@ class prepayment_meter(PrepaymentKeywords):  # noqa: N801 - Robot finds a librar
     def display_shows_balance_energy_time_left_and_update(self) -> None:
         """C3-FR-01: equal to what the back office knows; updated when the message was processed."""
         case = self._case
-        statement, shown, receipt = case.statement(), case.shown(), case.receipt()
+        statement = case.statement()
         if statement is None:
             self._judge.check("C3-FR-01", "there is a statement to display", claim=None, expected=True)
             return self._judge.settle()
-        left = statement.time_left
-        zone = case.bench.config.utility.zone
-        expected = {
-            DisplayCode.BALANCE: f"${statement.balance_cents / 100:.2f}",
-            DisplayCode.CREDIT: f"{statement.credit_wh / 1000:.1f} kWh",
-            DisplayCode.TIME_LEFT: f"{left.days} d {left.seconds // 3600:02d} h {left.seconds % 3600 // 60:02d} min",
-            DisplayCode.UPDATED: "a receipt"
-            if receipt is None
-            else f"{receipt.completed_at.astimezone(zone):%Y-%m-%d %H:%M}",
-        }
-        for code, text in expected.items():
-            self._judge.check(
-                "C3-FR-01",
-                f"the display shows {code.name.lower().replace('_', ' ')}",
-                claim=shown.get(code),
-                predict=case.should_show(code),
-                expected=re.compile(re.escape(text)),
-            )
+        account = displayed.account(statement.balance_cents, statement.credit_wh, statement.time_left)
+        expected = {**account, DisplayCode.UPDATED: self._updated(case.message_id)}
+        patterns = {code: re.compile(re.escape(text)) for code, text in expected.items()}
+        self._check_shown("C3-FR-01", "the display shows", patterns)
         return self._judge.settle()
+
+    def _updated(self, message_id: int) -> str:
+        """When the display has to say that it was updated: with the receipt of a message."""
+        receipt = self._case.receipt(message_id)
+        if receipt is None:
+            return "a receipt"
+        return f"{receipt.completed_at.astimezone(self._case.bench.config.utility.zone):%Y-%m-%d %H:%M}"
 
     @keyword
     def display_follows_each_refresh(self, refreshes: int) -> None:
         """C3-FR-02: below the threshold, a refresh every interval, each on the display at once."""
         case = self._case
         threshold = timedelta(hours=self._judge.limit("C3-FR-02", "threshold").value)
-        zone = case.bench.config.utility.zone
         for k in range(1, refreshes + 1):
             cents, left = 900 - 10 * k, threshold - timedelta(hours=k)
-            message_id = case.send(
-                MessageCode.BALANCE,
-                balance_cents=cents,
-                credit_wh=cents * 40,
-                time_left=left,
-                zero_at=case.bench.now + left,
-            )
-            shown, receipt = case.shown(), case.receipt(message_id)
-            updated = None if receipt is None else f"{receipt.completed_at.astimezone(zone):%Y-%m-%d %H:%M}"
-            expected = {
-                DisplayCode.BALANCE: f"${cents / 100:.2f}",
-                DisplayCode.CREDIT: f"{cents * 40 / 1000:.1f} kWh",
-                DisplayCode.TIME_LEFT: f"{left.days} d {left.seconds // 3600:02d} h {left.seconds % 3600 // 60:02d} min",
-                DisplayCode.UPDATED: updated or "a receipt",
-            }
-            for code, text in expected.items():
-                self._judge.check(
-                    "C3-FR-02",
-                    f"refresh {k}: {code.name.lower().replace('_', ' ')}",
-                    claim=shown.get(code),
-                    predict=case.should_show(code),
-                    expected=text,
-                )
+            message = case.balance_message(cents, left)
+            message_id = case.send(MessageCode.BALANCE, **message)
+            account = displayed.account(cents, message["credit_wh"], left)
+            self._check_shown("C3-FR-02", f"refresh {k}:", {**account, DisplayCode.UPDATED: self._updated(message_id)})
             self.a_recording_interval_ends()
         self._judge.settle()
 
@@ -174,7 +149,7 @@ class prepayment_meter(PrepaymentKeywords):  # noqa: N801 - Robot finds a librar
         case = self._case
         ahead = case.ahead_by()
         on_meter = case.bench.now + ahead
-        mark = _next_mark(on_meter, case.interval)
+        mark = next_mark(on_meter, case.interval)
         case.bench.advance((mark - on_meter).total_seconds())
         end = mark + case.interval
         measured, predicted = case.service.energy(end - ahead)
@@ -192,18 +167,8 @@ class prepayment_meter(PrepaymentKeywords):  # noqa: N801 - Robot finds a librar
             claim=max((i.length for i in since), default=None),
             limit="interval",
         )
-        share = float(case.pixit("accuracy_class_percent")) / 100
-        self._judge.check(
-            "C3-FR-19",
-            "the energy of an interval",
-            claim=sum(i.energy_wh for i in hour) if hour else None,
-            measure=measured,
-            predict=predicted,
-            # Two instruments of known class may differ by both; the analyzer's share is its uncertainty.
-            tolerance=share * float(measured.value) + float(measured.uncertainty),  # type: ignore[arg-type]
-            unit="Wh",
-            instrument_could_tell=True,
-        )
+        wh = sum(i.energy_wh for i in hour) if hour else None
+        self._check_energy("C3-FR-19", "the energy of an interval", wh, measured, predicted)
         self._judge.settle()
 
     @keyword
@@ -211,18 +176,7 @@ class prepayment_meter(PrepaymentKeywords):  # noqa: N801 - Robot finds a librar
         """C3-FR-26: whatever the ADCS sent stands in the meter's log, and so does what the meter sent back."""
         case = self._case
         for message_id in case.asked:
-            for event in (EventCode.MESSAGE_RECEIVED, EventCode.RECEIPT_SENT):
-                entry = case.logged(event, message_id)
-                should = case.logged(event, message_id, case.model)
-                record = case.sent(message_id)
-                code = record.message.code.name
-                self._judge.check(
-                    "C3-FR-26",
-                    f"{event.name.lower().replace('_', ' ')} of a {code} is logged",
-                    claim=entry is not None,
-                    predict=case.predict(should is not None),
-                    expected=True,
-                )
+            self._check_logged("C3-FR-26", message_id, f" of a {case.sent(message_id).message.code.name}")
         self._judge.settle()
 
     @keyword
@@ -238,15 +192,8 @@ class prepayment_meter(PrepaymentKeywords):  # noqa: N801 - Robot finds a librar
             predict=case.predict(case.model.service().billing),
             expected=wanted,
         )
-        self._judge.check(
-            "C3-FR-27",
-            f"the service is on with {billing} billing",
-            claim=case.meter.service().energised,
-            measure=case.service.flows(),
-            predict=case.service.should_flow(),
-            expected=True,
-            instrument_could_tell=True,
-        )
+        energised = case.meter.service().energised
+        self._check_flow("C3-FR-27", f"the service is on with {billing} billing", claim=energised)
         self._judge.settle()
 
     @keyword
@@ -310,16 +257,8 @@ class prepayment_meter(PrepaymentKeywords):  # noqa: N801 - Robot finds a librar
         case = self._case
         case.send(MessageCode.CONNECT)
         case.bench.advance(time.total_seconds())
-        self._judge.check(
-            "C3-NFR-02",
-            "restored: the load that tripped it runs on",
-            system="Meter",
-            claim=case.meter.service().limit_w is None,
-            measure=case.service.flows(),
-            predict=case.service.should_flow(),
-            expected=True,
-            instrument_could_tell=True,
-        )
+        unlimited = case.meter.service().limit_w is None
+        self._check_flow("C3-NFR-02", "restored: the load that tripped it runs on", system="Meter", claim=unlimited)
         self._judge.settle()
 
     @keyword
@@ -373,9 +312,3 @@ class prepayment_meter(PrepaymentKeywords):  # noqa: N801 - Robot finds a librar
                 instrument_could_tell=True,
             )
         self._judge.settle()
-
-
-def _next_mark(now: datetime, interval: timedelta) -> datetime:
-    """The next moment that is a whole number of intervals into its day."""
-    day = now.replace(hour=0, minute=0, second=0, microsecond=0)
-    return day + ((now - day) // interval + 1) * interval

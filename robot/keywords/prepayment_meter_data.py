@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import httpx
 from robot.api.deco import keyword, library
 
 from bench.judge.witness import Witness
@@ -60,3 +63,42 @@ class prepayment_meter_data(PrepaymentKeywords):  # noqa: N801 - Robot finds a l
         there = [p for p in case.ask(case.mdms.receipts, case.meter_id) if p.value.message_id == message_id]
         self._judge.check("C3-NFR-07", "the receipt can be read", claim=bool(there), expected=True)
         self._judge.settle()
+
+    # --- meter data over REST (C3-FR-31, C3-NFR-07) ------------------------------------------------------------------------
+
+    @keyword
+    def meter_data_can_be_read_over_rest(self) -> None:
+        """C3-FR-31: as another system does, all that the MDMS has logged of each kind."""
+        case = self._case
+        for name, kind in (("receipts", "receipt"), ("intervals", "interval"), ("logs", "log"), ("tests", "test")):
+            logged = len(case.held(kind))
+            self._judge.check(
+                "C3-FR-31",
+                f"{name} over REST: of {logged} logged",
+                claim=len(self._read(name)) if logged else None,
+                expected=logged,
+            )
+        self._judge.settle()
+
+    @keyword
+    def meter_data_can_be_read_over_rest_at_once(self) -> None:
+        """C3-NFR-07: a receipt can be read as soon as the ADCS has passed it on."""
+        case = self._case
+        message_id = case.send(MessageCode.TEXT, text="Thank you")
+        case.bench.advance(self._judge.limit("C3-NFR-07", "at once").tolerance or 0.0)
+        ids = [item["value"]["message_id"] for item in self._read("receipts")]
+        self._judge.check("C3-NFR-07", "a receipt over REST", claim=message_id in ids, expected=True)
+        self._judge.settle()
+
+    def _read(self, name: str) -> list[Any]:
+        case = self._case
+        base, token = case.bench.meter_data(), case.bench.config.utility.mdms.clients[0].secret()
+        items: list[Any] = []
+        with httpx.Client(base_url=base or "", headers={"Authorization": f"Bearer {token}"}) as client:
+            after: int | None = 0
+            while after is not None:
+                page = client.get(f"/v1/{name}", params={"meter": case.meter_id, "after": after, "limit": 1000})
+                page.raise_for_status()
+                items += page.json()["items"]
+                after = page.json()["next"]
+        return items

@@ -4,42 +4,33 @@ from __future__ import annotations
 
 from datetime import timedelta
 from functools import cached_property
-from typing import Any
 
 from robot.api.deco import keyword, library
 
 from bench.burning import Burning
 from bench.certify import session
-from bench.judge.judge import Judge
 from bench.judge.witness import Witness
+from bench.keywords import PrepaymentKeywords
 from bench.prepaying import Prepaying
 from drivers.roles import MessageCode
 from twins.utility.css.records import StationPayment
 
 
 @library(scope="TEST")
-class prepayment_programme:  # noqa: N801 - Robot finds a library's class by the file's name
+class prepayment_programme(PrepaymentKeywords):  # noqa: N801 - Robot finds a library's class by the file's name
     """Rules of the utility's programme. `meter` and `display` name devices of the bench file."""
 
     def __init__(self, meter: str = "meter", display: str = "display") -> None:
-        self._meter = meter
+        super().__init__(meter)
         self._display_name = display
 
     @cached_property
     def _burning(self) -> Burning:
-        # Asked for when a keyword runs: the documentation of the keywords is made without a run.
         return Burning(Prepaying(session().bench, self._meter))
 
     @property
     def _case(self) -> Prepaying:
         return self._burning.case
-
-    @cached_property
-    def _judge(self) -> Judge:
-        return session().judge
-
-    def _pixit(self, name: str) -> Any:
-        return self._case.bench.pics()["CSS"].value(name)
 
     @keyword
     def the_balance_is_sent_daily_at_the_time_configured(self, days: int) -> None:
@@ -50,7 +41,7 @@ class prepayment_programme:  # noqa: N801 - Robot finds a library's class by the
         zone = case.bench.config.utility.zone
         sent = [m.first_sent_at for m in self._burning.messages(MessageCode.BALANCE, began) if m is not None]
         local = [at.astimezone(zone) for at in sent if at is not None]
-        in_time = {at.date() for at in local if at.hour == self._pixit("daily_balance_at") and at.minute == 0}
+        in_time = {at.date() for at in local if at.hour == case.stated("daily_balance_at") and at.minute == 0}
         self._judge.check(
             "C3-FR-09", f"of {days} days with the balance sent in time", claim=len(in_time), expected=days
         )
@@ -62,17 +53,10 @@ class prepayment_programme:  # noqa: N801 - Robot finds a library's class by the
         case = self._case
         before = case.balance_cents()
         paid = StationPayment("S-7", f"{case.bench.now:%d%H%M%S}", case.account.number, cents, case.bench.now)
-        within = float(self._pixit("pay_station_posting_s"))
+        within = float(case.stated("pay_station_posting_s"))
         case.ask(case.bench.clock.spawn, case.css.pay_at_station(paid))
         case.bench.advance(within)
-        self._judge.check(
-            "C3-BR-03",
-            f"posted within {within:g} s",
-            system="CSS",
-            claim=case.balance_cents() - before,
-            expected=cents,
-            unit="cent",
-        )
+        self._check_paid_in("C3-BR-03", f"posted within {within:g} s", before, cents)
         sent = list(self._burning.messages(MessageCode.PREPAYMENT, paid.taken_at))
         first = sent[0].first_sent_at if sent and sent[0] is not None else None
         self._judge.check(
@@ -117,16 +101,8 @@ class prepayment_programme:  # noqa: N801 - Robot finds a library's class by the
         case = self._case
         case.prepay(2_000)
         case.bench.advance(30)
-        self._judge.check(
-            "C3-NR-04",
-            "the limit is gone and current flows",
-            system="CSS",
-            claim=case.meter.service().limit_w is None,
-            measure=case.service.flows(),
-            predict=case.service.should_flow(),
-            expected=True,
-            instrument_could_tell=True,
-        )
+        unlimited = case.meter.service().limit_w is None
+        self._check_flow("C3-NR-04", "the limit is gone and current flows", system="CSS", claim=unlimited)
         self._judge.settle()
 
     @keyword

@@ -12,10 +12,10 @@ from robot.api.deco import keyword, library
 
 from bench.browsing import Browsing, Shown
 from bench.certify import session
-from bench.judge.witness import Witness
 from bench.keywords import PrepaymentKeywords
-from drivers.roles import AtZero, DisplayCode, EventCode, MessageCode, ReceiptStatus, Switch
-from twins.utility.payments import REQUIRED, PaymentMethod
+from bench.prepaying import payment_data
+from drivers.roles import AtZero, EventCode, MessageCode
+from twins.utility.payments import PaymentMethod
 
 
 @library(scope="TEST")
@@ -39,14 +39,7 @@ class prepayment_steps(PrepaymentKeywords):  # noqa: N801 - Robot finds a librar
         self._browsing.find_account(case.account.number)
         case.request_id = self._browsing.log_request(case.account.number, customer.name, customer.address, until)
         self._judge.acted("C3-S1.01", "the customer asks to prepay")
-        logged = [r for r in case.ask(case.css.requests) if r.request_id == case.request_id]
-        self._judge.fields(
-            "C3-MSG-01",
-            "the request as logged",
-            system="CSS",
-            required=("account_numbers", "starts_at", "ends_at", "name", "address", "credentials_presented"),
-            claim=logged[0] if logged else None,
-        )
+        self._check_request_logged()
         self._judge.settle()
 
     @keyword
@@ -60,20 +53,8 @@ class prepayment_steps(PrepaymentKeywords):  # noqa: N801 - Robot finds a librar
     def representative_confirms_the_customers_identity(self) -> None:
         """C3-S1.02: by the fields of the request; customer data comes back (C3-MSG-02)."""
         data = self._browsing.identify(self._case.request_id, self._case.customer.credential)
-        self._judge.check(
-            "C3-S1.02",
-            "the customer found is the one who asks",
-            system="CSS",
-            claim=None if data is None else data.text("name"),
-            expected=self._case.customer.name,
-        )
-        self._judge.fields(
-            "C3-MSG-02",
-            "customer data back",
-            system="CSS",
-            required=("account_numbers", "starts_at", "ends_at", "name", "address", "credentials_confirmed"),
-            claim=None if data is None else data.fields,
-        )
+        name, fields = (None, None) if data is None else (data.text("name"), data.fields)
+        self._check_customer("C3-S1.02", name, self._case.customer.name, fields)
         self._judge.settle()
 
     @keyword
@@ -213,28 +194,10 @@ class prepayment_steps(PrepaymentKeywords):  # noqa: N801 - Robot finds a librar
         """C3-S1.08: the switch is closed and current flows; the message is logged; its receipt is there (C3-MSG-08)."""
         case = self._case
         case.until_receipt(case.message_id, 60)
-        status = case.meter.service()
-        self._judge.check(
-            "C3-S1.08",
-            "the service is energised",
-            system="Meter",
-            claim=Witness.claim(status.switch is Switch.CLOSED and status.energised, "service switch"),
-            measure=case.service.flows(),
-            predict=case.service.should_flow(),
-            expected=True,
-            instrument_could_tell=True,
-        )
-        case.bench.record_readings()
-        receipt = case.receipt()
+        self._check_energised("C3-S1.08", "the service is energised", "Meter")
         predicted = [r.status for r in case.model.receipts() if r.message_id == case.message_id]
-        self._judge.check(
-            "C3-S1.08",
-            "the receipt says processed",
-            system="Meter",
-            claim=None if receipt is None else receipt.status,
-            predict=case.predict(predicted[0] if predicted else None),
-            expected=ReceiptStatus.PROCESSED,
-        )
+        should = case.predict(predicted[0] if predicted else None)
+        self._check_receipt("C3-S1.08", "the receipt says processed", case.message_id, system="Meter", predict=should)
         logged = case.logged(EventCode.MESSAGE_RECEIVED, case.message_id)
         self._judge.check("C3-S1.08", "the message is logged", system="Meter", claim=logged is not None, expected=True)
         statement = case.statement()
@@ -260,8 +223,8 @@ class prepayment_steps(PrepaymentKeywords):  # noqa: N801 - Robot finds a librar
     def adcs_passes_the_receipt_to_the_mdms(self) -> None:
         """C3-S1.09: the MDMS has got it."""
         case = self._case
-        got = [p for p in case.held("receipt") if p.value.message_id == case.message_id and case.message_id]
-        self._judge.check("C3-S1.09", "the MDMS has got the receipt", system="ADCS", claim=bool(got), expected=True)
+        got = case.passed_on("receipt", case.message_id)
+        self._judge.check("C3-S1.09", "the MDMS has got the receipt", system="ADCS", claim=got, expected=True)
         self._judge.settle()
 
     @keyword
@@ -306,22 +269,7 @@ class prepayment_steps(PrepaymentKeywords):  # noqa: N801 - Robot finds a librar
     def meter_and_account_page_show_the_account(self) -> None:
         """C3-S1.12: the meter's display (C3-MSG-12), and the customer's account page (C3-MSG-11)."""
         case = self._case
-        shown = case.shown()
-        self._judge.check(
-            "C3-S1.12",
-            "the display shows the balance",
-            system="Meter",
-            claim=shown.get(DisplayCode.BALANCE),
-            predict=case.should_show(DisplayCode.BALANCE),
-            expected=f"${case.balance_cents() / 100:.2f}",
-        )
-        self._judge.fields(
-            "C3-MSG-12",
-            "balance, energy and time left on the meter's display",
-            system="Meter",
-            required=("BALANCE", "CREDIT", "TIME_LEFT"),
-            claim={code.name: text for code, text in shown.items()},
-        )
+        self._check_balance_shown("C3-S1.12", "the display shows the", case.balance_cents(), account="C3-MSG-12")
         page = self._browsing.read_account(case.account.number)
         self._judge.check(
             "C3-S1.12",
@@ -354,9 +302,7 @@ class prepayment_steps(PrepaymentKeywords):  # noqa: N801 - Robot finds a librar
     def _pay(self, drawn_on: str | None = None) -> Shown:
         """Pay what the customer gave, with data of its method; the payment's page."""
         case = self._case
-        data = {name: f"{4000 + k}" * 3 for k, name in enumerate(REQUIRED[self._method])}
-        if drawn_on is not None:
-            data[REQUIRED[self._method][0]] = drawn_on
+        data = payment_data(self._method, drawn_on)
         option = case.option.name.lower()
         return self._browsing.pay(case.request_id, case.account.number, self._cents, self._method.value, data, option)
 

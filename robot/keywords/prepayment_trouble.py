@@ -9,37 +9,31 @@ from typing import Any
 from robot.api.deco import keyword, library
 
 from bench.certify import session
-from bench.judge.judge import Judge
 from bench.judge.witness import Witness
+from bench.keywords import PrepaymentKeywords
 from bench.trouble import NoPowerCase
 from bench.web_trouble import OutageDesk
-from drivers.errors import Refused
 from drivers.roles import AtZero, Billing, EventCode, MessageCode, Switch
 
 RESULTS = ("connected", "switch", "energised", "load_side_voltage_v", "load_side_current_a")
 
 
 @library(scope="TEST")
-class prepayment_trouble:  # noqa: N801 - Robot finds a library's class by the file's name
+class prepayment_trouble(PrepaymentKeywords):  # noqa: N801 - Robot finds a library's class by the file's name
     """No power at a prepaid site. `meter` and `relay` name devices of the bench file."""
 
     def __init__(self, meter: str = "meter", relay: str = "relay") -> None:
-        self._meter = meter
+        super().__init__(meter)
         self._relay = relay
         self._test_id = 0
 
     @cached_property
     def _case(self) -> NoPowerCase:
-        # Asked for when a keyword runs: the documentation of the keywords is made without a run.
         return NoPowerCase(session().bench, self._meter, self._relay)
 
     @cached_property
     def _desk(self) -> OutageDesk:
         return OutageDesk(self._case, session().browsing)
-
-    @cached_property
-    def _judge(self) -> Judge:
-        return session().judge
 
     # --- what has happened ---------------------------------------------------------------------------------------------
 
@@ -165,16 +159,7 @@ class prepayment_trouble:  # noqa: N801 - Robot finds a library's class by the f
     def meter_processes_the_test_and_returns_results(self) -> None:
         """C3-S6.05: logged, and the results are what the analyzer measures at the load side."""
         case = self._case
-        for event in (EventCode.MESSAGE_RECEIVED, EventCode.RECEIPT_SENT):
-            entry = case.logged(event, self._test_id)
-            should = case.logged(event, self._test_id, case.model)
-            self._judge.check(
-                "C3-S6.05",
-                f"{event.name.lower().replace('_', ' ')} is logged",
-                claim=entry is not None,
-                predict=case.predict(should is not None),
-                expected=True,
-            )
+        self._check_logged("C3-S6.05", self._test_id)
         result = case.meter.test_result()
         own = result if result is not None and result.message_id == self._test_id else None
         self._judge.check(
@@ -226,8 +211,8 @@ class prepayment_trouble:  # noqa: N801 - Robot finds a library's class by the f
             claim=bool(logged) and logged[0].result is not None,
             expected=True,
         )
-        got = [p for p in case.held("test") if p.value.message_id == self._test_id]
-        self._judge.check("C3-S6.06", "the MDMS has got the results", claim=bool(got), expected=True)
+        got = case.passed_on("test", self._test_id)
+        self._judge.check("C3-S6.06", "the MDMS has got the results", claim=got, expected=True)
         self._judge.settle()
 
     @keyword
@@ -308,16 +293,8 @@ class prepayment_trouble:  # noqa: N801 - Robot finds a library's class by the f
     def power_is_restored_and_no_order_is_issued(self) -> None:
         """C3-S6.09, C3-S6.10: current flows at the load side, the customer says so, and nobody is sent out."""
         case = self._case
-        self._judge.check(
-            "C3-S6.09",
-            "power is restored",
-            system="Meter",
-            claim=case.meter.service().load_side_current_a > 0,
-            measure=case.service.flows(),
-            predict=case.service.should_flow(),
-            expected=True,
-            instrument_could_tell=True,
-        )
+        claim = case.meter.service().load_side_current_a > 0
+        self._check_flow("C3-S6.09", "power is restored", system="Meter", claim=claim)
         closed = self._desk.restored(case.report)
         orders = self._desk.orders(case.report)
         self._judge.acted("C3-S6.10", "the customer has power again")
@@ -451,15 +428,8 @@ class prepayment_trouble:  # noqa: N801 - Robot finds a library's class by the f
             tolerance=float(case.stated("billed_energy_rounding_wh")),
             unit="Wh",
         )
-        self._judge.check(
-            "C3-AS-01",
-            "the amount due",
-            system="CSS",
-            claim=None if bill is None else float(bill.due_cents),
-            expected=round(wh * price / 1_000_000, 4),
-            tolerance=float(case.stated("amount_rounding_cents")),
-            unit="cent",
-        )
+        due = None if bill is None else float(bill.due_cents)
+        self._check_amount("C3-AS-01", "the amount due", due, round(wh * price / 1_000_000, 4))
         self._judge.settle()
 
     @keyword
@@ -488,11 +458,7 @@ class prepayment_trouble:  # noqa: N801 - Robot finds a library's class by the f
         """C3-AS-03: credit offered at the meter is refused and logged, and changes nothing there or at the utility."""
         case = self._case
         before, owned = case.meter.account().balance_cents, case.balance_cents()
-        refused = False
-        try:
-            case.meter.add_credit(cents)
-        except Refused:
-            refused = True
+        refused = case.refused_at_meter(cents)
         logged = [e for e in case.meter.log() if e.event is EventCode.REFUSED_LOCAL_CREDIT]
         for what, claim, expected in (
             ("credit at the meter is refused", refused, True),

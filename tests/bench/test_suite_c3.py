@@ -21,6 +21,7 @@ from twins import defects
 ROOT = Path(__file__).parents[2]
 ROBOT = ROOT / "robot"
 FILES = sorted(ROBOT.rglob("*.robot"))
+KEYWORDS = [*sorted((ROBOT / "keywords").glob("*.py")), ROOT / "bench" / "keywords.py"]
 # What scenario 1 carries: its own tests, each with its witnesses.
 SCENARIO_1 = [
     *(f"C3-FR-{n}" for n in ("01", "05", "12", "15", "19", "25", "26", "31", "32")),
@@ -125,7 +126,7 @@ def test_robot_s_room_is_no_package() -> None:
 
 def test_keywords_do_not_reach_into_a_behaviour() -> None:
     """There is no short cut from a keyword to a twin: not by import, and not by the bench's own twins."""
-    for path in sorted((ROBOT / "keywords").glob("*.py")):
+    for path in KEYWORDS:
         tree = ast.parse(path.read_text(encoding="utf-8"))
         for node in ast.walk(tree):
             if isinstance(node, ast.ImportFrom):
@@ -241,7 +242,7 @@ def _behind(expression: ast.expr, known: dict[str, ast.expr], given: set[str]) -
     return [what for child in children for what in _behind(child, known, given)]
 
 
-@pytest.mark.parametrize("path", sorted((ROBOT / "keywords").glob("*.py")), ids=lambda p: p.name)
+@pytest.mark.parametrize("path", KEYWORDS, ids=lambda p: p.name)
 def test_limits_are_data(path: Path) -> None:
     """No keyword holds a witness against a number of its own or of its suite: limits are the catalogue's, or the supplier's."""
     assert written_limits(path.read_text(encoding="utf-8")) == []

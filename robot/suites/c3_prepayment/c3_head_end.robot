@@ -5,7 +5,7 @@ Library             ../../keywords/prepayment_head_end.py
 Library             ../../keywords/prepayment_meter_data.py
 Library             ../../keywords/prepayment_customer_service.py
 Library             ../../keywords/prepayment_display.py
-Library             ../../keywords/prepayment_head_end_control.py
+Library             ../../keywords/prepayment_head_end_dispatch.py
 Test Setup          The Site Is Provisioned
 Test Teardown       The Head End Is Left As It Was
 

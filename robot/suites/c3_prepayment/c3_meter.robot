@@ -7,7 +7,7 @@ Library             ../../keywords/prepayment_meter_data.py
 Library             ../../keywords/prepayment_customer_service.py
 Library             ../../keywords/prepayment_display.py
 Library             ../../keywords/prepayment_limits.py
-Library             ../../keywords/prepayment_meter_configured.py
+Library             ../../keywords/prepayment_meter_by_itself.py
 Test Setup          The Site Is Provisioned
 Test Teardown       What Was Configured Is Taken Back
 

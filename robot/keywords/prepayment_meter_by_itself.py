@@ -8,10 +8,12 @@ from typing import Any
 
 from robot.api.deco import keyword, library
 
+from bench import displayed
 from bench.at_the_meter import SETTLE_S, AtTheMeter
 from bench.certify import session
-from bench.judge.judge import Judge
 from bench.judge.witness import Witness
+from bench.keywords import PrepaymentKeywords
+from bench.measure import watt_hours
 from drivers.roles import AtZero, Billing, DisplayCode, EventCode, MessageCode, ReceiptStatus, Switch
 from drivers.wire.meter_settings import Language
 
@@ -20,28 +22,25 @@ DONE_WITHIN_S = 60.0
 
 
 @library(scope="TEST")
-class prepayment_meter_configured:  # noqa: N801 - Robot finds a library's class by the file's name
+class prepayment_meter_by_itself(PrepaymentKeywords):  # noqa: N801 - Robot finds a library's class by the file's name
     """The meter under test with the bench's load behind it. `meter`, `load`, `relay` and `display` name devices of the bench
     file."""
 
     def __init__(
         self, meter: str = "meter", load: str = "load", relay: str = "relay", display: str = "display"
     ) -> None:
-        self._names = (meter, load, relay, display)
+        super().__init__(meter)
+        self._load = load
+        self._relay = relay
+        self._display_name = display
 
     @cached_property
     def _case(self) -> AtTheMeter:
-        # Asked for when a keyword runs: the documentation of the keywords is made without a run.
-        meter, load, relay, _ = self._names
-        return AtTheMeter(session().bench, meter, load=load, relay=relay)
-
-    @cached_property
-    def _judge(self) -> Judge:
-        return session().judge
+        return AtTheMeter(session().bench, self._meter, load=self._load, relay=self._relay)
 
     @property
     def _display(self) -> Any:
-        return self._case.bench.device(self._names[3])
+        return self._case.bench.device(self._display_name)
 
     @keyword
     def what_was_configured_is_taken_back(self) -> None:
@@ -103,7 +102,6 @@ class prepayment_meter_configured:  # noqa: N801 - Robot finds a library's class
         ):
             since = case.bench.now
             message_id = self._hand_over_event(number, start, end)
-            receipt = case.receipt(message_id)
             alert = EventCode.SCHEDULE_OVERLAP
             should = [e.argument for e in case.events_since(since, alert, of=case.model)]
             self._judge.check(
@@ -113,12 +111,7 @@ class prepayment_meter_configured:  # noqa: N801 - Robot finds a library's class
                 predict=case.predict(should),
                 expected=[number],
             )
-            self._judge.check(
-                "C3-FR-18",
-                f"receipt: {what}",
-                claim=None if receipt is None else receipt.status,
-                expected=ReceiptStatus.OVERLAP,
-            )
+            self._check_receipt("C3-FR-18", f"receipt: {what}", message_id, ReceiptStatus.OVERLAP)
             self._check_events(f"kept: {what}", [*held, 201])
         self._judge.settle()
 
@@ -325,22 +318,10 @@ class prepayment_meter_configured:  # noqa: N801 - Robot finds a library's class
     @keyword
     def money_and_time_left_show_as_they_were_sent(self) -> None:
         """C3-NR-06: worked out in the back office, they show at the meter."""
-        case = self._case
-        statement = case.statement()
-        left = statement.time_left
-        expected = {
-            DisplayCode.BALANCE: f"${statement.balance_cents / 100:.2f}",
-            DisplayCode.TIME_LEFT: f"{left.days} d {left.seconds // 3600:02d} h {left.seconds % 3600 // 60:02d} min",
-        }
-        for code, text in expected.items():
-            self._judge.check(
-                "C3-NR-06",
-                f"by the back office: {code.name.lower().replace('_', ' ')}",
-                system="Meter",
-                claim=case.shown().get(code),
-                predict=case.should_show(code),
-                expected=text,
-            )
+        statement = self._case.statement()
+        account = displayed.account(statement.balance_cents, statement.credit_wh, statement.time_left)
+        expected = {code: account[code] for code in (DisplayCode.BALANCE, DisplayCode.TIME_LEFT)}
+        self._check_shown("C3-NR-06", "by the back office:", expected, "Meter")
         self._judge.settle()
 
     @keyword
@@ -359,7 +340,7 @@ class prepayment_meter_configured:  # noqa: N801 - Robot finds a library's class
         case.bench.advance(SETTLE_S)
         now, should = case.meter.account(), case.model.account()
         price = sent.price_millicents_per_kwh / 1_000_000  # cents a watt-hour
-        wh, u = float(energy.value), float(energy.uncertainty)  # type: ignore[arg-type]
+        wh, u = watt_hours(energy)
         hours = case.interval.total_seconds() / 3600
         seconds_a_wh = sent.time_left.total_seconds() / sent.credit_wh
         for what, got, model, was, rate, unit in (
@@ -389,7 +370,7 @@ class prepayment_meter_configured:  # noqa: N801 - Robot finds a library's class
             "the display shows what the meter works out",
             system="Meter",
             claim=case.shown().get(DisplayCode.BALANCE),
-            expected=f"${now.balance_cents / 100:.2f}",
+            expected=displayed.money(now.balance_cents),
         )
         judge.settle()
 

@@ -1,4 +1,4 @@
-"""Keywords of the head-end's requirements: commands for later, rules, alerts, priorities, retries; and meter data over REST."""
+"""Keywords of when the head-end sends what, and in which order: commands for later, rules, alerts, priorities, retries."""
 
 from __future__ import annotations
 
@@ -8,33 +8,28 @@ from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
-import httpx
 from robot.api.deco import keyword, library
 
+from bench import displayed
 from bench.certify import session
 from bench.head_end import HeadEnd
-from bench.judge.judge import Judge
 from bench.judge.witness import Witness
-from drivers.roles import DisplayCode, EventCode, MessageCode, ReceiptStatus, Switch
+from bench.keywords import PrepaymentKeywords
+from drivers.roles import DisplayCode, EventCode, MessageCode, Switch
 from twins.utility.errors import NotAccepted
 
 
 @library(scope="TEST")
-class prepayment_head_end_control:  # noqa: N801 - Robot finds a library's class by the file's name
-    """The head-end and the meter data management system. `meter` and `display` name devices of the bench file."""
+class prepayment_head_end_dispatch(PrepaymentKeywords):  # noqa: N801 - Robot finds a library's class by the file's name
+    """When the head-end sends what, and what arrives. `meter` and `display` name devices of the bench file."""
 
     def __init__(self, meter: str = "meter", display: str = "display") -> None:
-        self._meter = meter
+        super().__init__(meter)
         self._display = display
 
     @cached_property
     def _case(self) -> HeadEnd:
-        # Asked for when a keyword runs: the documentation of the keywords is made without a run.
         return HeadEnd(session().bench, self._meter, self._display)
-
-    @cached_property
-    def _judge(self) -> Judge:
-        return session().judge
 
     @keyword
     def the_head_end_is_left_as_it_was(self) -> None:
@@ -49,16 +44,7 @@ class prepayment_head_end_control:  # noqa: N801 - Robot finds a library's class
 
     def _flow(self, id_: str, what: str, expected: bool) -> None:
         """Whether the load draws current now, as the meter, the analyzer and the model have it."""
-        case = self._case
-        self._judge.check(
-            id_,
-            what,
-            claim=case.meter.service().energised,
-            measure=case.service.flows(),
-            predict=case.service.should_flow(),
-            expected=expected,
-            instrument_could_tell=True,
-        )
+        self._check_flow(id_, what, expected, claim=self._case.meter.service().energised)
 
     def _change(self, id_: str, what: str, due: datetime, flowing: bool) -> None:
         """The service changes at a moment, not before; nothing but the network's latency lies between."""
@@ -201,12 +187,12 @@ class prepayment_head_end_control:  # noqa: N801 - Robot finds a library's class
         """C3-FR-11: a text and a balance, shown by the meter."""
         case = self._case
         left = timedelta(hours=70)
-        fields = {"balance_cents": cents, "credit_wh": cents * 40, "time_left": left}
+        fields: dict[str, Any] = {"balance_cents": cents, "credit_wh": cents * 40, "time_left": left}
         for code, given, line, shown in (
             (MessageCode.TEXT, {"text": text}, DisplayCode.MESSAGE, text),
-            (MessageCode.BALANCE, fields, DisplayCode.BALANCE, f"${cents / 100:.2f}"),
+            (MessageCode.BALANCE, fields, DisplayCode.BALANCE, displayed.money(cents)),
         ):
-            self._processed(case.send(code, **given), code)  # type: ignore[arg-type]
+            self._processed(case.send(code, **given), code)
             self._judge.check(
                 "C3-FR-11",
                 f"a {code.name.lower()} is shown",
@@ -232,13 +218,7 @@ class prepayment_head_end_control:  # noqa: N801 - Robot finds a library's class
         self._judge.settle()
 
     def _processed(self, message_id: int, code: MessageCode) -> None:
-        receipt = self._case.receipt(message_id)
-        self._judge.check(
-            "C3-FR-11",
-            f"a {code.name.lower()} is processed",
-            claim=None if receipt is None else receipt.status,
-            expected=ReceiptStatus.PROCESSED,
-        )
+        self._check_receipt("C3-FR-11", f"a {code.name.lower()} is processed", message_id)
 
     @keyword
     def an_urgent_message_overtakes_waiting_ones(self, waiting: int) -> None:
@@ -395,42 +375,3 @@ class prepayment_head_end_control:  # noqa: N801 - Robot finds a library's class
         at_meter = (logged[0].at - case.ahead_by() - asked).total_seconds() if logged else None
         self._judge.check("C3-NFR-09", "an alert at the meter", limit="request to display", claim=at_meter, unit="s")
         self._judge.settle()
-
-    # --- meter data over REST (C3-FR-31, C3-NFR-07) ------------------------------------------------------------------------
-
-    @keyword
-    def meter_data_can_be_read_over_rest(self) -> None:
-        """C3-FR-31: as another system does, all that the MDMS has logged of each kind."""
-        case = self._case
-        for name, kind in (("receipts", "receipt"), ("intervals", "interval"), ("logs", "log"), ("tests", "test")):
-            logged = len(case.held(kind))
-            self._judge.check(
-                "C3-FR-31",
-                f"{name} over REST: of {logged} logged",
-                claim=len(self._read(name)) if logged else None,
-                expected=logged,
-            )
-        self._judge.settle()
-
-    @keyword
-    def meter_data_can_be_read_over_rest_at_once(self) -> None:
-        """C3-NFR-07: a receipt can be read as soon as the ADCS has passed it on."""
-        case = self._case
-        message_id = case.send(MessageCode.TEXT, text="Thank you")
-        case.bench.advance(self._judge.limit("C3-NFR-07", "at once").tolerance or 0.0)
-        ids = [item["value"]["message_id"] for item in self._read("receipts")]
-        self._judge.check("C3-NFR-07", "a receipt over REST", claim=message_id in ids, expected=True)
-        self._judge.settle()
-
-    def _read(self, name: str) -> list[Any]:
-        case = self._case
-        base, token = case.bench.meter_data(), case.bench.config.utility.mdms.clients[0].secret()
-        items: list[Any] = []
-        with httpx.Client(base_url=base or "", headers={"Authorization": f"Bearer {token}"}) as client:
-            after: int | None = 0
-            while after is not None:
-                page = client.get(f"/v1/{name}", params={"meter": case.meter_id, "after": after, "limit": 1000})
-                page.raise_for_status()
-                items += page.json()["items"]
-                after = page.json()["next"]
-        return items

@@ -1,0 +1,22 @@
+"""How a meter's display writes an account: the texts that the suites expect there."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from drivers.roles import DisplayCode
+
+
+def money(cents: float) -> str:
+    """An amount in cents, as it is displayed in dollars."""
+    return f"${cents / 100:.2f}"
+
+
+def account(balance_cents: int, credit_wh: float, time_left: timedelta) -> dict[DisplayCode, str]:
+    """Balance, energy (Wh) and time left."""
+    hours, seconds = divmod(time_left.seconds, 3600)
+    return {
+        DisplayCode.BALANCE: money(balance_cents),
+        DisplayCode.CREDIT: f"{credit_wh / 1000:.1f} kWh",
+        DisplayCode.TIME_LEFT: f"{time_left.days} d {hours:02d} h {seconds // 60:02d} min",
+    }
