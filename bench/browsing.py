@@ -18,11 +18,10 @@ from decimal import Decimal
 from typing import Any
 from urllib.parse import urlencode
 
-from selenium.common.exceptions import StaleElementReferenceException, WebDriverException
+from selenium.common.exceptions import StaleElementReferenceException, TimeoutException, WebDriverException
 from selenium.webdriver import ChromeOptions
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.support.expected_conditions import staleness_of
 from selenium.webdriver.support.wait import WebDriverWait
 from SeleniumLibrary import SeleniumLibrary
 
@@ -67,6 +66,14 @@ return Object.entries(arguments[0]).filter(([name, text]) => {
   return field.value !== text && !(field.maxLength >= 0 && text.startsWith(field.value));
 }).map(([name]) => name);
 """
+_INVALID = """
+return [...document.querySelectorAll("form :invalid")].map(e => `${e.name} ${JSON.stringify(e.value)}: ${e.validationMessage}`)
+  .concat(document.readyState, document.activeElement?.outerHTML.slice(0, 80) ?? "");
+"""
+_MARK = "window.twinbenchLeft = false"
+_LEFT = 'return window.twinbenchLeft === undefined && document.readyState !== "loading"'
+_GONE = "does not belong to the document"
+_ATTEMPTS = 3
 _DATA = 'return document.querySelector(`[data-${arguments[0]}]`)?.dataset[arguments[0]] || ""'
 
 
@@ -78,6 +85,10 @@ _CHROMIUM = ("/usr/lib/chromium/chromium-headless-shell", "chrome-headless-shell
 def _chromium() -> str | None:
     """The browser that is here, the lightest first."""
     return next((found for name in _CHROMIUM if (found := shutil.which(name))), None)
+
+
+class NoPage(Exception):
+    """What leads to a page did not. One line that says from where, and what the browser finds wrong in the form."""
 
 
 class NoBrowser(Exception):
@@ -193,10 +204,27 @@ class Browsing:
         """Press Enter on an element that leads to a page and wait for it: where a page moves as it refreshes itself, a click
         may land beside it.
         """
-        page = self.driver.find_element("css selector", "html")
-        self.driver.find_element("css selector", css).send_keys(Keys.ENTER)
-        WebDriverWait(self.driver, _PAGE_S, 0.01).until(staleness_of(page))
+        for attempt in reversed(range(_ATTEMPTS)):
+            self.driver.execute_script(_MARK)
+            try:
+                self.driver.find_element("css selector", css).send_keys(Keys.ENTER)
+                break
+            except WebDriverException as no:  # the page put another in its place meanwhile
+                if not attempt or not (isinstance(no, StaleElementReferenceException) or _GONE in str(no.msg)):
+                    raise
+        try:
+            WebDriverWait(self.driver, _PAGE_S, 0.01).until(self._has_left)
+        except TimeoutException:
+            wrong = ", ".join(self.driver.execute_script(_INVALID)) or "no field is wrong"
+            raise NoPage(f"website: {self.path}: {css} leads nowhere in {_PAGE_S:g} s ({wrong})") from None
         return self.shown()
+
+    def _has_left(self, _: Any) -> bool:
+        """Whether another page is there than the one that was marked."""
+        try:
+            return bool(self.driver.execute_script(_LEFT))
+        except WebDriverException:  # between two pages there is none to ask
+            return False
 
     def fill(self, **fields: str) -> None:
         """Put text into fields of the page's form by their names, as one who pastes it. BadInput where nobody could: the
@@ -225,8 +253,10 @@ class Browsing:
         def look(_: Any) -> Any:
             try:
                 return self.parts("html")
-            except StaleElementReferenceException:
-                return None
+            except WebDriverException as no:  # between two pages
+                if isinstance(no, StaleElementReferenceException) or _GONE in str(no.msg):
+                    return None
+                raise
 
         found: list[Shown] = WebDriverWait(self.driver, _PAGE_S, 0.01).until(look)
         return found[0]

@@ -327,7 +327,7 @@ _inside(
     "executes connect, disconnect, limit and restore 59 s after they were sent",
 )
 _inside(
-    "ami-meter", "commands_wait_a_fifth_of_a_second", "C3-NFR-03", "lets commands wait 0.2 s before it processes them"
+    "ami-meter", "commands_wait_a_tenth_of_a_second", "C3-NFR-03", "lets commands wait 0.1 s before it processes them"
 )
 _inside(
     "ami-meter",

@@ -80,6 +80,18 @@ def test_an_open_page_follows_the_account_by_itself(here: WebTown, browser: Brow
     assert shown.text("balance") == "$42.00"
 
 
+def test_a_page_that_waits_looks_again_and_stays_where_it_is(here: WebTown, browser: Browsing) -> None:
+    desk = signed_in(browser, "desk-1")
+    report = desk.log_outage(ACCOUNT, *WHO, "all is dark").whole("report_id")
+    assert report is not None
+    desk.identify_outage(report, "analytical engine")
+    assert desk.act_on_outage(report, "test").text("check_test") == "Under way"
+    desk.driver.execute_script("document.activeElement.blur(); window.stayed = true")
+    here.town.after(60)
+    WebDriverWait(desk.driver, 20, 0.05).until(lambda _: desk.shown().text("check_test") in ("Passed", "Failed"))
+    assert desk.driver.execute_script("return window.stayed")
+
+
 def test_a_phone_shows_every_page_in_one_column(here: WebTown, browser: Browsing) -> None:
     signed_in(browser, "C-1")
     browser.driver.execute_cdp_cmd(
@@ -103,11 +115,12 @@ def test_everything_but_live_refresh_works_without_scripts(here: WebTown, browse
     driver.find_element("css selector", "[name=login]").send_keys("C-1")
     driver.find_element("css selector", "[name=password]").send_keys(PASSWORDS["C-1"])
     driver.find_element("css selector", "[data-action=sign-in]").click()
+    WebDriverWait(driver, 20, 0.05).until(lambda d: "sign-in" not in d.current_url)
     driver.get(f"{here.server.address}/accounts/{ACCOUNT}/usage")
     assert "<svg" in driver.page_source
     driver.get(f"{here.server.address}/accounts/{ACCOUNT}/prepay")
     driver.find_element("css selector", "[data-action=ask]").click()
-    assert "$24.00" in driver.page_source
+    WebDriverWait(driver, 20, 0.05).until(lambda d: "$24.00" in d.page_source)
     for name, text in (("data_number", CARD["number"]), ("data_expiry", CARD["expiry"])):
         driver.find_element("css selector", f"[name={name}]").send_keys(text)
     driver.find_element("css selector", "[data-action=pay]").click()

@@ -22,7 +22,7 @@ _WAITS_S = {
     "executes_late": (61.0, _SWITCHING),
     "commands_wait_ten_seconds": (10.0, _SWITCHING),
     "commands_wait_two_seconds": (2.0, _SWITCHING),
-    "commands_wait_a_fifth_of_a_second": (0.2, _SWITCHING),
+    "commands_wait_a_tenth_of_a_second": (0.1, _SWITCHING),
     "tests_late": (61.0, _TESTS),
 }
 _JUST_IN_TIME = timedelta(seconds=58)  # and a second on the way to it

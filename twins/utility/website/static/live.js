@@ -1,15 +1,34 @@
-// Live refresh: told that the account has changed, it fetches this very page anew and puts its live part in place of the old one.
+// Live refresh. A part that has a stream is replaced when the account has changed; a page that waits for something looks again
+// until it has it, but not while somebody is at one of its forms.
 "use strict";
+const anew = async () => {
+  const answer = await fetch(location.href, { credentials: "same-origin" });
+  if (!answer.ok || answer.redirected) return null;
+  return new DOMParser().parseFromString(await answer.text(), "text/html");
+};
+
 const live = document.querySelector("[data-live]");
 if (live && window.EventSource) {
   let first = true;
   const stream = new EventSource(live.dataset.live);
   stream.addEventListener("changed", async () => {
     if (first) { first = false; return; }
-    const answer = await fetch(location.href, { credentials: "same-origin" });
-    if (!answer.ok || answer.redirected) { stream.close(); return; }
-    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-    const anew = page.getElementById(live.id);
-    if (anew) live.replaceChildren(...anew.childNodes);
+    const page = await anew();
+    if (!page) { stream.close(); return; }
+    const part = page.getElementById(live.id);
+    if (part) live.replaceChildren(...part.childNodes);
   });
+}
+
+const again = document.querySelector("script[data-again]");
+if (again) {
+  const later = () => setTimeout(look, again.dataset.again * 1000);
+  const look = async () => {
+    const page = await anew();
+    if (!page) return;
+    const main = document.getElementById("main");
+    if (!document.activeElement?.closest("main form")) main.replaceChildren(...page.getElementById("main").childNodes);
+    if (page.querySelector("script[data-again]")) later();
+  };
+  later();
 }
