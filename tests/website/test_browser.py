@@ -94,7 +94,7 @@ return found.filter(e => {
   e.scrollIntoView({block: "center", inline: "center"});
   const box = e.getBoundingClientRect();
   if (box.width === 0 || box.height === 0) return true;
-  if ((box.left < 0 || box.right > innerWidth) && !scrolls(e.parentElement)) return true;
+  if ((box.left < 0 || box.right > arguments[0]) && !scrolls(e.parentElement)) return true;
   const first = e.getClientRects()[0];
   const hit = document.elementFromPoint(first.left + first.width / 2, first.top + first.height / 2);
   return !hit || !(e.contains(hit) || hit.contains(e) && hit.tagName === "LABEL");
@@ -113,7 +113,7 @@ def fits_a_phone(browser: Browsing, path: str = "") -> None:
         "return [...document.querySelectorAll('input:not([type=hidden])')].filter(i => !i.labels.length).map(i => i.name)"
     )
     assert bare == [], f"{where}: every field has its label"
-    assert driver.execute_script(_OUT_OF_REACH) == [], where
+    assert driver.execute_script(_OUT_OF_REACH, PHONE) == [], where
     assert driver.execute_script("return document.documentElement.scrollWidth") <= PHONE, f"{where}, unfolded"
 
 
