@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import yaml
-from rich.console import Console
+from rich.console import Console, Group
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from bench.data import BadInput, read
 from bench.evidence.mask import masked, masked_text
@@ -202,6 +203,31 @@ class Judged:
         }
 
 
+UTILITY = frozenset({"CSS", "ADCS", "MDMS", "Website", "Fleet", "suite", "bench"})
+"""What is judged beside the devices under test: the utility's own systems, the suite in a person's place, and the bench
+where a test could not be carried through."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """The rows of one kind of system, and the verdict on each system of that kind over the whole run."""
+
+    title: str
+    systems: dict[str, Verdict]
+    judged: tuple[Judged, ...]
+
+    @property
+    def verdict(self) -> Verdict:
+        """The worst on its systems."""
+        return worst(self.systems.values())
+
+    @property
+    def summary(self) -> str:
+        """The title with the verdict on each system: `Devices under test: Display PASS, Meter FAIL`."""
+        verdicts = ", ".join(f"{name} {verdict.value}" for name, verdict in self.systems.items())
+        return f"{self.title}: {verdicts}" if verdicts else self.title
+
+
 @dataclass
 class Result:
     """What a run came to. `problems` are one-line troubles of the bench or the record; `digest` is the manifest's."""
@@ -252,31 +278,53 @@ class Result:
             "requirements": [judged.as_json() for judged in self.judged],
         }
 
-    def table(self) -> Table:
-        """The verdicts by requirement, for a terminal."""
-        table = Table(title=f"{self.bench}, seed {self.seed}: {self.verdict.value}", title_justify="left")
-        for heading in ("requirement", "system", "checks", "verdict", "because"):
-            table.add_column(heading, overflow="fold")
-        for judged, because in _reasons(self.judged):
-            row = (
-                judged.id,
-                ", ".join(judged.systems),
-                str(len(judged.checks)),
-                judged.verdict.value,
-                because,
-            )
-            table.add_row(*row, style=_STYLE[judged.verdict])
-        return table
+    def parts(self) -> list[Part]:
+        """What there is of the devices under test, then of the rest. A row of both stands with the devices."""
+        found = []
+        for title, of_utility in (("Devices under test", False), ("The utility's own systems and the bench", True)):
+            systems = {name: verdict for name, verdict in self.systems.items() if (name in UTILITY) is of_utility}
+            rows = tuple(judged for judged in self.judged if (set(judged.systems) <= UTILITY) is of_utility)
+            if systems or rows:
+                found.append(Part(title, systems, rows))
+        return found
+
+    def table(self) -> Group:
+        """The verdicts by requirement, for a terminal: a table for each part, and the run's own verdict."""
+        told: list[Table | Text] = []
+        for part, rows in self._told():
+            table = Table()
+            for heading in ("requirement", "system", "checks", "verdict", "because"):
+                table.add_column(heading, overflow="fold")
+            for judged, because in rows:
+                row = (
+                    judged.id,
+                    ", ".join(judged.systems),
+                    str(len(judged.checks)),
+                    judged.verdict.value,
+                    because,
+                )
+                table.add_row(*row, style=_STYLE[judged.verdict])
+            told += [Text(part.summary, style=f"bold {_STYLE[part.verdict]}"), table]
+        return Group(*told, Text(f"{self.bench}, seed {self.seed}: {self.verdict.value}", style=_STYLE[self.verdict]))
 
     def lines(self) -> list[str]:
-        """The same in plain lines."""
+        """The same in plain lines; each part ends with the verdicts on its systems."""
         lines = []
-        for judged, because in _reasons(self.judged):
-            lines.append(
-                f"{judged.verdict.value:<14} {judged.id:<12} {', '.join(judged.systems):<12} {len(judged.checks)} checks"
-                + (f"  {because}" if because else "")
-            )
+        for part, rows in self._told():
+            for judged, because in rows:
+                system, checks = ", ".join(judged.systems), len(judged.checks)
+                lines.append(
+                    f"{judged.verdict.value:<14} {judged.id:<12} {system:<12} {checks} checks"
+                    + (f"  {because}" if because else "")
+                )
+            lines.append(part.summary)
         return [*lines, f"{self.verdict.value} {self.bench} seed {self.seed}"]
+
+    def _told(self) -> Iterator[tuple[Part, list[tuple[Judged, str]]]]:
+        """The parts, each with its rows and why they aren't PASS."""
+        said: set[str] = set()
+        for part in self.parts():
+            yield part, list(_reasons(part.judged, said))
 
 
 _STYLE = {
@@ -296,9 +344,8 @@ def _because(judged: Judged) -> str:
     return judged.remark if found is None else f"{found.what}: {found.reason}"
 
 
-def _reasons(found: Sequence[Judged]) -> Iterator[tuple[Judged, str]]:
-    """Each with why it isn't PASS. What kept a run from many of them is said with the first."""
-    said: set[str] = set()
+def _reasons(found: Sequence[Judged], said: set[str]) -> Iterator[tuple[Judged, str]]:
+    """Each with why it isn't PASS. What kept a run from many of them is said with the first, unless it is in `said`."""
     for judged in found:
         because = _because(judged)
         yield judged, "as above" if because and because in said and not judged.checks else because

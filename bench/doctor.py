@@ -1,6 +1,7 @@
 """Looks a bench over before anybody relies on it: `twinbench doctor`.
 
-Links, identities, firmware, the meter's profile and clock, calibration, and the wiring: contacts are closed one by one, and
+Links, identities, firmware, the meter's profile and clock, calibration, whether the displays have joined the meter's network,
+and the wiring: contacts are closed one by one, and
 what analyzer and meter then show is held against what the healthy models show after the same commands. Nothing is switched
 before everybody has said who they are, and every contact is open again at the end.
 """
@@ -12,6 +13,7 @@ import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,7 +25,7 @@ from bench.bench import Bench
 from bench.judge import uncertainty
 from drivers.errors import DeviceError, LinkLost
 from drivers.links import Link, ModbusRtuLine, ModbusTcpLink, VisaLink
-from drivers.roles import Identity, MeterReading, PowerReading, ServiceStatus, Switch
+from drivers.roles import HanLink, Identity, MeterReading, PowerReading, ServiceStatus, Switch
 from drivers.wire import meter_profile
 
 T = TypeVar("T")
@@ -32,6 +34,9 @@ _SHARE = {"V": 0.1, "A": 0.1, "W": 0.2}
 """How far a value may be from its prediction, by unit, and still show that the wiring is right: mains are within ±10 %."""
 _NOTHING = {"V": 10.0, "A": 0.1, "W": 20.0}
 """What may show, by unit, where nothing should."""
+
+_JOIN_S = 60.0
+"""How long a display is given to join the network of a meter that has power."""
 
 _UNDOUBTED = ("manufacturer", "model", "serial")
 """What says who a device is. Firmware changes, and is no reason to leave a device alone."""
@@ -359,6 +364,40 @@ class _Examination:
             self._switch_no_more(f"{self._meter} is not who it should be")
             raise _Stop
 
+    def _join(self) -> None:
+        """Give every display the time to join the network of the meter, which has power, and see whether the meter lets it in."""
+        waiting = {n for n, d in self._bench.config.devices.items() if d.role == "Display"} & self._answers
+        seen: dict[str, list[str]] = {name: [] for name in waiting}
+        until = self._bench.now + timedelta(seconds=_JOIN_S)
+        while waiting:
+            for name in sorted(waiting):
+                display: Any = self._bench.drivers[name]
+                found: list[HanLink] = []
+                if not self._command(name, lambda: found.append(display.link())):  # noqa: B023 - called at once
+                    waiting.discard(name)
+                    continue
+                link = found[0]
+                seen[name].append(link.status)
+                if link.joined:
+                    waiting.discard(name)
+                    what = f"{link.status}, {link.link_strength_percent} %"
+                    self._note("network", name, True, what, "joined to the meter's network")
+            if self._bench.now >= until:
+                break
+            if waiting:
+                self._bench.advance(1.0)
+        for name in sorted(waiting):
+            failed = [status for status in seen[name] if status.endswith("Fail")]
+            remedy = (
+                f"the meter does not take its key: give the meter the address and install code of {name}, "
+                f"in twinbench.devices.{self._meter}.options.han_devices where it is a twin"
+                if failed
+                else f"it finds no network that lets it in: bring {name} near the meter, see that the meter's network is on, "
+                "and have it look again"
+            )
+            said = f"not joined after {_JOIN_S:g} s: {(failed or seen[name])[-1]}"
+            self._note("network", name, False, said, "joined to the meter's network", remedy)
+
     # --- Wiring ------------------------------------------------------------------------------------------------------
 
     @contextlib.contextmanager
@@ -435,6 +474,8 @@ class _Examination:
         self._settle()
         self._look("every contact open", meter=False)
         self._energise()
+        if self._meter in self._answers:
+            self._join()
         self._switch(meter.disconnect)
         self._settle()
         self._look(f"supply (channel {self._supply}) closed, service off")

@@ -43,9 +43,14 @@ class prepayment_display(PrepaymentKeywords):  # noqa: N801 - Robot finds a libr
 
     @keyword
     def the_display_has_joined(self, within: timedelta) -> None:
-        """Let bench time pass until the display is on the meter's home area network."""
+        """Let bench time pass until the display is on the meter's home area network. Fails where it isn't in time."""
         deadline = self._case.bench.now + within
-        while not self._display.link().joined and self._case.bench.now < deadline:
+        while not (link := self._display.link()).joined:
+            if self._case.bench.now >= deadline:
+                raise AssertionError(
+                    f"{self._name} is not on the meter's network after {within.total_seconds():g} s: {link.status}; "
+                    "`twinbench doctor` tells what to do"
+                )
             self._case.bench.advance(1.0)
 
     @keyword

@@ -3,6 +3,7 @@ money that isn't there, a meter without power. Nothing is lost, and what is said
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -11,9 +12,12 @@ from typing import Any
 
 import pytest
 import yaml
+from rich.console import Console
 
 from bench import inventory
 from bench.bench import Bench
+from bench.certify import certify, opened
+from bench.judge.verdict import Verdict
 from bench.prepaying import Prepaying
 from drivers.errors import LinkLost
 from drivers.roles import AtZero, MessageCode, MeterMessage, ReceiptStatus, Switch
@@ -24,6 +28,7 @@ from twins.utility.errors import NotAccepted, Reason
 from twins.utility.payments import PaymentMeans, PaymentMethod
 
 SMALL = Path(__file__).with_name("one-of-each.yaml")
+TWIN = Path(__file__).parents[2] / "inventory/benches/twin.yaml"
 CARD = PaymentMeans(PaymentMethod.CARD, {"number": "4111111111111111", "expiry": "2030-01"})
 EMPTY = PaymentMeans(PaymentMethod.CARD, {"number": "4000000000000002", "expiry": "2030-01"})
 ACCOUNT = "1001"
@@ -326,3 +331,19 @@ def test_a_message_to_a_meter_that_is_not_there(office: Prepaying) -> None:
         office.ask(office.adcs.submit, Request(source="CSS", meter_id="TB-9999", code=MessageCode.CONNECT))
     assert caught.value.reason is Reason.UNKNOWN_METER
     one_line(caught.value, "TB-9999", "TB-0001")
+
+
+@pytest.mark.parametrize(("fault", "status"), [("wrong_key", "Join: Fail"), ("never_joins", "Network Discovery")])
+def test_a_display_that_does_not_join_ends_its_test_with_the_state_of_its_link(
+    tmp_path: Path, fault: str, status: str
+) -> None:
+    @contextlib.contextmanager
+    def faulty(bench_file: Path, **given: Any) -> Iterator[Bench]:
+        with opened(bench_file, **given) as bench:
+            bench.call(bench.twins["display"].inject, fault)
+            yield bench
+
+    result = certify(TWIN, only=("C3-NFR-01",), open_bench=faulty, out=tmp_path / "r", console=Console(quiet=True))
+    (judged,) = result.judged
+    assert judged.verdict is Verdict.ERROR
+    assert f"display is not on the meter's network after 60 s: {status}" in judged.checks[-1].reason

@@ -141,6 +141,7 @@ def test_a_healthy_bench_gives_no_finding(mains: Path, powered: bool, seed: int)
     assert {("link", d) for d in ("relay", "analyzer", "meter")} <= seen
     assert {("identity", d) for d in ("relay", "analyzer", "meter")} <= seen
     assert {("calibration", "analyzer"), ("profile", "meter"), ("clock", "meter"), ("outputs", "relay")} <= seen
+    assert (("network", "display") in seen) is powered
 
 
 FAULTS: dict[str, tuple[Callable[[Bench], Any], tuple[str, str, str]]] = {
@@ -382,6 +383,35 @@ def test_where_nothing_is_switched_a_meter_without_a_port_is_told_all_the_same(t
             ("wiring", "relay", "without an answer of source"),
             ("link", "meter", "cannot open the port"),
         )
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [
+        ("wrong_key", "not joined after 60 s: Join: Fail; the meter does not take its key"),
+        ("never_joins", "not joined after 60 s: Network Discovery; it finds no network"),
+    ],
+)
+def test_a_display_that_the_meter_s_network_does_not_have_is_told(fault: str, says: str) -> None:
+    with served(TWIN) as bench:
+        bench.call(bench.twins["display"].inject, fault)
+        report = look(bench)
+        only(report, ("network", "display", says))
+    assert ("link", "display", True) in {(c.check, c.device, c.ok) for c in report.checks}
+
+
+def test_a_display_that_falls_silent_while_it_joins_is_told(tmp_path: Path) -> None:
+    with served(variant(tmp_path, TWIN, quick("display-usb"))) as bench:
+
+        def silence(command: str, args: tuple[Any, ...]) -> None:
+            if (command, args) == ("close", (1,)):
+                bench.call(bench.twins["display"].inject, "silent")
+
+        def say(text: str) -> None:
+            if "wiring" in text:
+                bench.drivers["relay"].commanded.append(silence)
+
+        only(look(bench, say=say), ("link", "display", "no answer"))
 
 
 def test_an_open_door_keeps_the_bench_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

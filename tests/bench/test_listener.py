@@ -328,7 +328,7 @@ def test_a_bench_that_does_not_come_up_is_an_error_with_a_record(runner: Runner)
 
 
 def test_what_kept_a_run_from_all_of_them_is_said_once(runner: Runner) -> None:
-    first, second, _ = runner.run(THREE, only=("C3-FR-15", "C3-FR-05"), open_bench=broken).lines()
+    first, second, *_ = runner.run(THREE, only=("C3-FR-15", "C3-FR-05"), open_bench=broken).lines()
     assert "nothing answers on its link" in first
     assert second.endswith("  as above")
 
@@ -434,6 +434,50 @@ def test_a_verdict_is_shown_as_lines_and_as_a_table(runner: Runner) -> None:
     shown = console.file.getvalue()  # type: ignore[attr-defined]
     assert "C3-S1.08" in shown
     assert "tiny, seed 5: FAIL" in shown
+
+
+APART = """One
+    [Tags]    C3-FR-15    C3-FR-19    C3-S1.01    C3-S1.05    C3-S1.10    C3-S1.13
+    Check    C3-S1.05    good    system=CSS
+    Check    C3-FR-15    good
+    Check    C3-S1.10    good    system=MDMS
+    Check    C3-FR-19    good    system=Meter
+    Check    C3-FR-19    bad    system=CSS
+    Check    C3-S1.13    good    system=Display
+    Acted    C3-S1.01
+"""
+
+
+def test_devices_are_told_apart_from_the_utility_s_own_systems(runner: Runner) -> None:
+    result = runner.run(APART)
+    assert result.lines() == [
+        "PASS           C3-S1.13     Display      1 checks",
+        "PASS           C3-FR-15     Meter        1 checks",
+        "FAIL           C3-FR-19     CSS, Meter   2 checks  what it says: contradicted by claim (device): bad",
+        "Devices under test: Display PASS, Meter PASS",
+        "PASS           C3-S1.01     suite        1 checks",
+        "PASS           C3-S1.05     CSS          1 checks",
+        "PASS           C3-S1.10     MDMS         1 checks",
+        "The utility's own systems and the bench: CSS FAIL, MDMS PASS, suite PASS",
+        "FAIL tiny seed 5",
+    ]
+    console = Console(file=io.StringIO(), width=160)
+    console.print(result.table())
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    devices, utility = shown.index("Devices under test: Display PASS, Meter PASS"), shown.index("CSS FAIL, MDMS PASS")
+    assert devices < shown.index("C3-S1.13") < shown.index("C3-FR-19") < utility
+    assert utility < shown.index("C3-S1.05") < shown.index("C3-S1.10") < shown.index("tiny, seed 5: FAIL")
+
+
+def test_a_system_that_stands_only_in_the_devices_rows_has_its_verdict(runner: Runner) -> None:
+    lines = runner.run(
+        "One\n    [Tags]    C3-FR-19\n    Check    C3-FR-19    good\n    Check    C3-FR-19    bad    system=CSS\n"
+    )
+    assert lines.lines()[1:] == [
+        "Devices under test: Meter PASS",
+        "The utility's own systems and the bench: CSS FAIL",
+        "FAIL tiny seed 5",
+    ]
 
 
 def test_there_is_no_session_outside_a_run() -> None:

@@ -183,8 +183,11 @@ def test_neither_password_nor_session_stand_anywhere_in_the_data_base(
     ada = here.visitor("C-1")
     with here.town.utility._engine.connect() as connection:
         rows = connection.execute(text("select * from web_logins, web_sessions")).all()
+        hashes = connection.execute(text("select password from web_logins")).scalars().all()
     kept = (tmp_path / "utility.db").read_bytes() + (tmp_path / "utility.db-wal").read_bytes()
     assert rows
+    assert len(hashes) == len(PASSWORDS)
+    assert all(hashed.startswith("$argon2id$") for hashed in hashes)
     for secret in (*PASSWORDS.values(), ada.http.cookies["session"]):
         assert secret.encode() not in kept
 

@@ -14,6 +14,8 @@ from tests.utility.conftest import ACCOUNT
 from tests.website.conftest import PASSWORDS, WebTown
 
 CARD = {"number": "4111111111111111", "expiry": "12/29"}
+PHONE = 360
+"""A phone's width, in CSS pixels."""
 WHO = ("Ada Byron", "7 Elm Street, Springfield")
 
 
@@ -92,20 +94,111 @@ def test_a_page_that_waits_looks_again_and_stays_where_it_is(here: WebTown, brow
     assert desk.driver.execute_script("return window.stayed")
 
 
-def test_a_phone_shows_every_page_in_one_column(here: WebTown, browser: Browsing) -> None:
-    signed_in(browser, "C-1")
-    browser.driver.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride", {"width": 360, "height": 740, "deviceScaleFactor": 2, "mobile": True}
-    )
-    base = f"/accounts/{ACCOUNT}"
-    for path in (base, f"{base}/usage", f"{base}/payments", f"{base}/events", f"{base}/outage", f"{base}/prepay"):
+# What can be pressed or filled in and cannot be got at: it reaches beyond the window (unless what it stands in scrolls), or
+# something else lies over it.
+_OUT_OF_REACH = """
+const open = e => { for (let d = e.parentElement; d; d = d.parentElement) if (d.tagName === "DETAILS") d.open = true; };
+const scrolls = e => e && (["auto", "scroll"].includes(getComputedStyle(e).overflowX) || scrolls(e.parentElement));
+const found = [...document.querySelectorAll("a, button, input:not([type=hidden]), select, textarea, summary")]
+  .filter(e => !e.classList.contains("skip"));
+found.forEach(open);
+return found.filter(e => {
+  e.scrollIntoView({block: "center", inline: "center"});
+  const box = e.getBoundingClientRect();
+  if (box.width === 0 || box.height === 0) return true;
+  if ((box.left < 0 || box.right > arguments[0]) && !scrolls(e.parentElement)) return true;
+  const first = e.getClientRects()[0];
+  const hit = document.elementFromPoint(first.left + first.width / 2, first.top + first.height / 2);
+  return !hit || !(e.contains(hit) || hit.contains(e) && hit.tagName === "LABEL");
+}).map(e => e.outerHTML.slice(0, 120));
+"""
+
+
+def fits_a_phone(browser: Browsing, path: str = "") -> None:
+    """The page, or the one at a path, is one column without scrolling sideways; all in it is in reach and has its label."""
+    if path:
         browser.go(path)
-        width = browser.driver.execute_script("return document.documentElement.scrollWidth")
-        assert width <= 360, path
-        bare = browser.driver.execute_script(
-            "return [...document.querySelectorAll('input:not([type=hidden])')].filter(i => !i.labels.length).map(i => i.name)"
-        )
-        assert bare == [], "every field has its label"
+    assert not path or browser.path == path.partition("?")[0]
+    driver, where = browser.driver, browser.path
+    assert driver.execute_script("return document.documentElement.scrollWidth") <= PHONE, where
+    bare = driver.execute_script(
+        "return [...document.querySelectorAll('input:not([type=hidden])')].filter(i => !i.labels.length).map(i => i.name)"
+    )
+    assert bare == [], f"{where}: every field has its label"
+    assert driver.execute_script(_OUT_OF_REACH, PHONE) == [], where
+    assert driver.execute_script("return document.documentElement.scrollWidth") <= PHONE, f"{where}, unfolded"
+
+
+@pytest.fixture
+def phone(browser: Browsing) -> Browsing:
+    """The browser with a phone's window."""
+    window = {"width": PHONE, "height": 740, "deviceScaleFactor": 2, "mobile": True}
+    browser.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", window)
+    return browser
+
+
+def test_a_phone_shows_every_page_of_a_customer_in_one_column(here: WebTown, phone: Browsing) -> None:
+    phone.go("/sign-in")
+    fits_a_phone(phone)
+    signed_in(phone, "C-1")
+    base = f"/accounts/{ACCOUNT}"
+    tabs = ("", "/usage", "/payments", "/events", "/outage", "/prepay", "/at-zero", "/replenish")
+    for path in tabs:
+        fits_a_phone(phone, base + path)
+    phone.prepay(ACCOUNT, 2_500, CARD)
+    assert phone.stage() == "posted"
+    fits_a_phone(phone)
+    ada = here.visitor("C-1")
+    fits_a_phone(phone, here.asks(ada))
+    start = here.town.clock.now().astimezone(here.town.config.zone) + timedelta(days=3)
+    times = {"starts_at": f"{start:%Y-%m-%dT%H:%M}", "ends_at": f"{start + timedelta(days=1):%Y-%m-%dT%H:%M}"}
+    ada.post(f"{base}/events", location=ACCOUNT, **times)
+    event = ada.last.url.path
+    fits_a_phone(phone, event)
+    ada.post(event, outcome="limit")
+    fits_a_phone(phone, ada.last.url.path)
+    # once there is something to list
+    for path in tabs[:5]:
+        fits_a_phone(phone, base + path)
+
+
+def test_a_phone_shows_every_page_of_the_desk_in_one_column(here: WebTown, phone: Browsing) -> None:
+    desk = signed_in(phone, "desk-1")
+    at = f"/desk/accounts/{ACCOUNT}"
+    tabs = ("", "/usage", "/payments", "/events", "/outage", "/requests")
+    for path in ("/desk", "/desk?q=A-1", *(at + tab for tab in tabs), "/desk/outages", "/desk/orders"):
+        fits_a_phone(desk, path)
+    request = desk.log_request(ACCOUNT, *WHO)
+    fits_a_phone(desk)
+    desk.identify(request, "analytical engine")
+    fits_a_phone(desk)
+    fits_a_phone(desk, f"/desk/requests/{request}/estimate?account={ACCOUNT}")
+    payment = desk.pay(request, ACCOUNT, 2_500, "card", CARD, "limit").text("payment_id")
+    fits_a_phone(desk)
+    here.town.after(20)
+    assert payment is not None
+    desk.acknowledge(payment)
+    fits_a_phone(desk)
+    now = here.town.clock.now().astimezone(here.town.config.zone)
+    request = desk.request_event(ACCOUNT, *WHO, now + timedelta(days=3), now + timedelta(days=4))
+    desk.identify(request, "analytical engine")
+    fits_a_phone(desk, f"/desk/requests/{request}/event")
+    desk.book(request, "disconnect")
+    fits_a_phone(desk)
+    report = desk.log_outage(ACCOUNT, *WHO, "all is dark").whole("report_id")
+    fits_a_phone(desk)
+    assert report is not None
+    desk.identify_outage(report, "analytical engine")
+    desk.act_on_outage(report, "test")
+    here.town.after(60)
+    desk.act_on_outage(report, "still-no-power")
+    fits_a_phone(desk)
+    orders = desk.orders()
+    assert orders
+    for _, path in orders:
+        fits_a_phone(desk, path)
+    for path in ("/desk?q=A-1", *(at + tab for tab in tabs), "/desk/outages", "/desk/orders"):
+        fits_a_phone(desk, path)
 
 
 def test_everything_but_live_refresh_works_without_scripts(here: WebTown, browser: Browsing) -> None:
