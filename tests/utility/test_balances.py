@@ -313,12 +313,26 @@ def test_a_meter_that_is_silent_for_two_days_around_zero_gets_one_balance_and_th
     assert here.ask(here.utility.css.balance_cents, ACCOUNT) == pytest.approx(500 - used / 50, abs=1)
 
 
-def test_a_meter_whose_clock_is_set_back_is_charged_for_every_interval_once(town: Towns) -> None:
-    here = near(town, hours=10)
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_meter_whose_clock_is_set_back_is_charged_for_every_interval_once(
+    town: Towns, restarted: bool, tmp_path: Path
+) -> None:
+    here = near(town, hours=10, url=f"sqlite:///{tmp_path}/utility.db")
     here.meter.set_clock(here.clock.now() - 3 * HOUR)
-    here.after(10 * 3600)
-    charged = [e for e in here.ask(here.utility.css.ledger, ACCOUNT) if e.kind.value == "energy"]
+    here.after(1.5 * 3600)
+    if restarted:
+        here.loop.run(here.utility.close())
+        here.utility = here.found()
+    here.after(8.5 * 3600)
+    here.collect()
+    entries = here.ask(here.utility.css.ledger, ACCOUNT)
+    charged = [e for e in entries if e.kind.value == "energy"]
     assert len(charged) == len({e.reference for e in charged})
+    used = sum(i.energy_wh for i in here.meter.intervals())
+    assert used == pytest.approx(24_000, rel=0.01)
+    assert sum(e.cents for e in charged) == pytest.approx(-used / 50, abs=1)
+    balance = here.ask(here.utility.css.balance_cents, ACCOUNT)
+    assert balance == sum(e.cents for e in entries)
     told = [s.at for s in here.ask(here.utility.css.statements, ACCOUNT)]
     assert max(b - a for a, b in pairwise(told[1:])) <= timedelta(minutes=62)
 

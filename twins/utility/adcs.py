@@ -34,6 +34,7 @@ from twins.utility.adcs_records import (
     State,
     Transaction,
 )
+from twins.utility.adcs_reread import Reread
 from twins.utility.adcs_rules import Rules
 from twins.utility.adcs_tables import MessageIdRow, MessageRow, MeterRow, RequestRow, TransactionRow
 from twins.utility.adcs_tests import MeterTests
@@ -151,6 +152,7 @@ class Adcs:
         self._defects = defects
         self.tests = MeterTests(clock, engine, mdms, defects)
         self._watch = IntervalWatch(config, defects)
+        self._reread = Reread(engine)
         self._lines: dict[str, _Line] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._timers: list[Timer] = []
@@ -540,7 +542,8 @@ class Adcs:
         return True
 
     async def _fetch_intervals(self, line: _Line) -> bool:
-        found = await self._read(line, line.meter.intervals, line.intervals_since)
+        since = self._reread.since(line.meter_id, line.intervals_since)
+        found = await self._read(line, line.meter.intervals, since)
         if found:
             first, last = min(i.ends_at for i in found), max(i.ends_at for i in found)
             span = f"{len(found)} intervals that end {first.isoformat()} to {last.isoformat()}"
@@ -548,6 +551,7 @@ class Adcs:
             if "passes_receipts_only" not in self._defects:
                 self._mdms.store_intervals(line.meter_id, found)
             self._watch.learn(line.meter_id, found)
+            self._reread.came_in(line.meter_id, found)
             line.intervals_since = last
         return found is not None
 
@@ -560,6 +564,10 @@ class Adcs:
             if "passes_receipts_only" not in self._defects:
                 self._mdms.store_log(line.meter_id, entries)
             line.log_after = last
+            if (again := self._reread.set_back(line.meter_id, entries, line.intervals_since)) is not None:
+                told = f"clock set back: intervals that end after {again.isoformat()} are read again"
+                self._log(line, Direction.FROM_METER, "log", None, told)
+                return await self._fetch_intervals(line)
         return entries is not None
 
     async def _complete(self, line: _Line, receipt: Receipt) -> bool:
