@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -16,6 +17,7 @@ from twins.utility.adcs_records import Request
 from twins.utility.css.outcomes import NOTICES
 from twins.utility.css.records import BalanceEventKind, Stage, StationPayment
 from twins.utility.errors import NotAccepted, Reason
+from twins.utility.mdms import Kind
 from twins.utility.payments import PaymentMethod
 
 Towns = Callable[..., Town]
@@ -350,6 +352,46 @@ def test_receipts_that_are_late_or_of_nobody_change_nothing(town: Towns) -> None
     )
     here.after(3600)
     assert kinds(here)[-1] is KIND.CONVERTED
+
+
+def test_receipts_of_messages_that_the_head_end_never_sent_or_doubled_change_nothing_over_the_wire(
+    town: Towns,
+) -> None:
+    here = near(town, cents=5_000, hours=0)
+    here.after(10)
+    adcs, css, mdms = here.utility.adcs, here.utility.css, here.utility.mdms
+    paid = here.ask(css.confirmation, "P-1")
+    sent = here.ask(adcs.message, paid.message_id)
+
+    def held() -> tuple[Any, ...]:
+        return (
+            here.ask(css.ledger, ACCOUNT),
+            here.ask(css.confirmation, "P-1"),
+            here.ask(adcs.message, paid.message_id),
+            here.ask(mdms.balances, METER),
+            kinds(here),
+            codes(here),
+        )
+
+    before = held()
+    stray = replace(sent.message, message_id=4_000_000_000, code=MessageCode.BALANCE, balance_cents=1)
+    for message in (stray, stray, sent.message):
+        here.meter.send(message)
+        here.after(5)
+    here.collect()
+    assert held() == before
+    came = {n: [r.value.status for r in here.ask(mdms.receipts, METER, n)] for n in (stray.message_id, paid.message_id)}
+    processed_and_doubled = [ReceiptStatus.PROCESSED, ReceiptStatus.DUPLICATE]
+    assert came == {stray.message_id: processed_and_doubled, paid.message_id: processed_and_doubled}
+    unknown = [t for t in here.ask(adcs.transactions, METER) if "unknown message" in t.detail]
+    assert [(t.message_id, t.code) for t in unknown] == [(stray.message_id, MessageCode.BALANCE)] * 2
+
+    # the same receipts fetched once more, as after an answer that was lost
+    received = here.ask(mdms.received, Kind.RECEIPT, METER)
+    here.ask(setattr, adcs._lines[METER], "receipts_after", 0)
+    here.collect()
+    assert here.ask(mdms.received, Kind.RECEIPT, METER) == received
+    assert held() == before
 
 
 def test_a_watch_goes_on_after_a_restart(town: Towns, tmp_path: Path) -> None:

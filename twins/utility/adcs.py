@@ -575,6 +575,8 @@ class Adcs:
         with self._engine.connect() as connection:
             row = connection.execute(_MESSAGE_AT, {"message_id": receipt.message_id}).one_or_none()
         if row is None or row.meter_id != line.meter_id:
+            told = "receipt of an unknown message: it went to the MDMS, and changes nothing"
+            self._write(line, Direction.FROM_METER, "unknown receipt", receipt.message_id, receipt.code, told)
             return True
         if row.receipt_status not in (None, int(ReceiptStatus.DUPLICATE)):
             line.pending.pop(receipt.message_id, None)
