@@ -13,7 +13,9 @@ import pytest
 
 from drivers.roles import AtZero, Billing, DisplayCode, MessageCode, ReceiptStatus, Switch
 from tests.utility.conftest import ACCOUNT, DECLINED, METER, Town, means_of
+from tests.utility.events import ADA, BEN, book, pay
 from twins.utility.adcs_records import Request
+from twins.utility.css.booking_records import BookingState
 from twins.utility.css.outcomes import NOTICES
 from twins.utility.css.records import BalanceEventKind, Stage, StationPayment
 from twins.utility.errors import NotAccepted, Reason
@@ -299,20 +301,66 @@ def test_an_option_that_cannot_be_had_is_refused_when_it_is_chosen(
 # --- bad days ------------------------------------------------------------------------------------------------------------
 
 
-def test_a_meter_that_is_silent_for_two_days_around_zero_gets_one_balance_and_the_outcome(town: Towns) -> None:
-    here = near(town, hours=12, account={"at_zero": "disconnect"})
+def silence(here: Town, on_the_line: bool, silent: bool) -> None:
+    """Have the meter answer no more, or again: its serial port, or the network between."""
+    if on_the_line:
+        here.loop.call(here.twin.inject, "silent", silent)
+        here.meter.line.timeout = 0.02 if silent else 1.0  # real time, waited for at every try
+    else:
+        here.ask(here.utility.network.cut if silent else here.utility.network.mend, METER)
+
+
+RARELY = {"no_answer_backoff_s": [15, 3_600]}
+
+
+@pytest.mark.parametrize("on_the_line", [False, True])
+def test_a_meter_that_is_silent_for_two_days_around_zero_gets_one_balance_and_the_outcome(
+    town: Towns, on_the_line: bool
+) -> None:
+    here = near(town, hours=12, account={"at_zero": "disconnect"}, adcs=RARELY)
     assert kinds(here) == [KIND.THRESHOLD]
-    here.ask(here.utility.network.cut, METER)
+    silence(here, on_the_line, silent=True)
     here.after(2 * 86_400)
     before = len(codes(here))
     assert KIND.ZERO not in kinds(here)
-    here.ask(here.utility.network.mend, METER)
+    silence(here, on_the_line, silent=False)
     here.after(3700)
     assert kinds(here)[-2:] == [KIND.ZERO, KIND.OUTCOME]
     assert here.meter.service().switch is Switch.OPEN
     assert len(codes(here)) <= before + 5  # no heap of old balances
     used = sum(i.energy_wh for i in here.meter.intervals())
     assert here.ask(here.utility.css.balance_cents, ACCOUNT) == pytest.approx(500 - used / 50, abs=1)
+
+
+@pytest.mark.parametrize("on_the_line", [False, True])
+def test_an_event_that_begins_and_ends_while_the_meter_is_silent_is_charged_once(
+    town: Towns, on_the_line: bool
+) -> None:
+    here = near(town, hours=12, customers=[ADA, BEN], adcs=RARELY)
+    start = here.clock.now() + 24 * HOUR
+    pay(here, book(here, starts_at=start, ends_at=start + 2 * HOUR), 500)
+    here.after(60)
+    assert [e.starts_at for e in here.meter.schedule()] == [start]
+    silence(here, on_the_line, silent=True)
+    here.after(2 * 86_400)
+    assert kinds(here) == [KIND.THRESHOLD]
+    silence(here, on_the_line, silent=False)
+    here.after(3700)
+    here.collect()
+    intervals = here.meter.intervals()
+    used = sum(i.energy_wh for i in intervals)
+    of_event = sum(i.energy_wh for i in intervals if start < i.ends_at <= start + 2 * HOUR)
+    assert of_event == pytest.approx(2_400, rel=0.01)
+    page = here.ask(here.utility.css.bookings.page, "E-1")
+    assert (page.booking.state, page.balance_cents) == (BookingState.CLOSED, 0)
+    assert page.energy_wh == pytest.approx(of_event, abs=0.01)
+    assert here.ask(here.utility.css.balance_cents, ACCOUNT) == pytest.approx(1_000 - used / 50, abs=1)
+    entries = here.ask(here.utility.css.ledger, ACCOUNT)
+    assert len({(e.kind, e.reference) for e in entries}) == len(entries)
+    assert here.meter.service().switch is Switch.OPEN
+    log = [t.kind for t in here.ask(here.utility.adcs.transactions, METER)]
+    last = len(log) - log[::-1].index("no answer")
+    assert {"receipt", "intervals", "log"} <= set(log[last:])
 
 
 @pytest.mark.parametrize("restarted", [False, True])
