@@ -125,7 +125,9 @@ class Burning:
     def charged_until(self, at: datetime) -> datetime:
         """Until when what was used was in the balance at a moment: the last interval charged by then, or when it was set."""
         entries = self.case.ask(self.case.css.ledger, self.case.account.number)
-        ends = [datetime.fromisoformat(e.reference) for e in entries if e.kind == "energy" and e.at <= at]
+        ends = [
+            datetime.fromisoformat(e.reference.partition(" ")[0]) for e in entries if e.kind == "energy" and e.at <= at
+        ]
         return max([self.began, *ends])
 
     def interval_passes(self, count: int = 1) -> None:

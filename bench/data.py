@@ -122,16 +122,19 @@ def checked(path: Path, node: yaml.Node | None, data: Any, model: type[M], where
         place = [*where, *_in_file(model, first["loc"])]
         given = "" if first["type"] == "missing" else f", not {masked(first['input'], any(map(is_secret, place)))!r}"
         what = first["msg"][0].lower() + first["msg"][1:]
+        if first["type"] == "missing":
+            needs = _fields(model, first["loc"], required=True)
+            what += "; add it" + (f" with {', '.join(needs)}" if needs else "")
         raise at(path, node, place, (what + given)[:300]) from None
 
 
-def _fields(model: Any, where: Sequence[str | int]) -> list[str]:
-    """The keys that a schema allows at a place, as they are written in the file."""
+def _fields(model: Any, where: Sequence[str | int], *, required: bool = False) -> list[str]:
+    """The keys that a schema allows (or requires) at a place, as they are written in the file."""
     for step in where:
         model = _inside(model, step)
     if not (isinstance(model, type) and issubclass(model, BaseModel)):
         return []
-    return [info.alias or name for name, info in model.model_fields.items()]
+    return [info.alias or name for name, info in model.model_fields.items() if info.is_required() or not required]
 
 
 def _in_file(model: Any, where: Sequence[str | int]) -> list[str | int]:

@@ -136,7 +136,7 @@ def measured() -> tuple[dict[str, float], float]:
             build(path)
             filled = time.process_time() - began
             clock = loop.call(SteppedClock)
-            config = UtilityConfig.model_validate({"website": {}})
+            config = UtilityConfig.model_validate({"website": {}, "tariff": {"price_millicents_per_kwh": 21_500}})
             utility = loop.call(Utility, clock, config, {}, database_url=f"sqlite:///{path}")
             assert utility.website is not None
             server = loop.run(serve(utility.website.app, "127.0.0.1", 0, clock))

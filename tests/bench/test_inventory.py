@@ -364,6 +364,18 @@ WRONG: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
         "ami-metre",
         ("twinbench.pics", "ami-metre", "ami-meter"),
     ),
+    "no tariff": (
+        "    tariff: {price_millicents_per_kwh: 21500}\n",
+        "",
+        "  utility:",
+        ("twinbench.utility.tariff", "required; add it with price_millicents_per_kwh"),
+    ),
+    "tariff without a price": (
+        "tariff: {price_millicents_per_kwh: 21500}",
+        "tariff: {name: D-OTHER}",
+        "D-OTHER",
+        ("twinbench.utility.tariff.price_millicents_per_kwh", "required"),
+    ),
     "time zone": (
         "  utility:\n",
         "  utility:\n    time_zone: America/Los_Angles\n",

@@ -87,31 +87,43 @@ class Town:
         options: dict[str, Any] | None = None,
         service_on: bool = False,
         also: Sequence[str] = (),
+        neighbours: Sequence[str] = (),
         passwords: Mapping[str, str] | None = None,
         **changes: Any,
     ) -> None:
-        """`also`: meter ids for which the same meter answers, for accounts whose meter doesn't matter."""
+        """`also`: meter ids for which the same meter answers, for accounts whose meter doesn't matter. `neighbours`: ids of
+        meters with a site, a twin and a line of their own."""
         self.loop = loop
-        self.meter_ids, self.passwords = (METER, *also), passwords
+        self.passwords = passwords
         self.config = config(**changes)
         self.url, self.defects = url, frozenset(defects)
         self.clock: SteppedClock = loop.call(SteppedClock)
-        self.site = Site(self.clock)
-        wiring = loop.call(MODEL.default_site, self.site)
-        switch = self.site.nodes["service switch"]
-        assert isinstance(switch, Contact)
-        loop.call(switch.set, service_on)
-        build = wiring.model_dump() | {"meter_id": METER} | (options or {})
-        self.twin = loop.call(
-            MODEL.build, self.clock, self.site, name="meter", options=MODEL.options.model_validate(build), seed=3
-        )
-        self._face = MODEL.faces["pty"](self.twin, "", LineOptions())
-        endpoint = loop.run(self._face.open())
-        self._target = Target("town")
-        SerialLine(self._target, "line", port=endpoint.address, timeout=1.0)
-        self.meter = AmiMeterDriver(self._target, "meter")
-        self._target.activate(self.meter)
+        self._placed: list[tuple[Target, AmiMeterDriver, Any]] = []
+        self.site, self.twin, self.meter = self._place(METER, service_on, options or {})
+        self.meters = dict.fromkeys((METER, *also), self.meter)
+        for meter_id in neighbours:
+            self.meters[meter_id] = self._place(meter_id, service_on, {})[2]
         self.utility = self.found()
+
+    def _place(self, meter_id: str, service_on: bool, options: dict[str, Any]) -> tuple[Site, Any, AmiMeterDriver]:
+        """Put a meter's twin on a site and a serial line of its own, with a driver at the other end."""
+        site = Site(self.clock)
+        wiring = self.loop.call(MODEL.default_site, site)
+        switch = site.nodes["service switch"]
+        assert isinstance(switch, Contact)
+        self.loop.call(switch.set, service_on)
+        build = wiring.model_dump() | {"meter_id": meter_id} | options
+        twin = self.loop.call(
+            MODEL.build, self.clock, site, name="meter", options=MODEL.options.model_validate(build), seed=3
+        )
+        face = MODEL.faces["pty"](twin, "", LineOptions())
+        endpoint = self.loop.run(face.open())
+        target = Target("town")
+        SerialLine(target, "line", port=endpoint.address, timeout=1.0)
+        meter = AmiMeterDriver(target, "meter")
+        target.activate(meter)
+        self._placed.append((target, meter, face))
+        return site, twin, meter
 
     def found(self, **changes: Any) -> Utility:
         """Put a utility together on the town's database and start it."""
@@ -119,7 +131,7 @@ class Town:
             Utility,
             self.clock,
             self.config,
-            dict.fromkeys(self.meter_ids, self.meter),
+            self.meters,
             seed=3,
             defects=self.defects,
             database_url=self.url,
@@ -171,8 +183,9 @@ class Town:
     def close(self) -> None:
         """Take the town down."""
         self.loop.run(self.utility.close())
-        self._target.deactivate(self.meter)
-        self.loop.run(self._face.close())
+        for target, meter, face in self._placed:
+            target.deactivate(meter)
+            self.loop.run(face.close())
         self.loop.run(self.clock.close())
 
 

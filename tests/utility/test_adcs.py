@@ -227,6 +227,26 @@ def test_on_a_slow_network_an_urgent_message_waits_for_none_but_the_one_under_wa
     assert completed[urgent] - record.submitted_at < timedelta(seconds=60)
 
 
+def test_intervals_are_collected_from_every_meter_daily(town: Callable[..., Town]) -> None:
+    other = "TB-000002"
+    here = town(service_on=True, neighbours=[other], adcs={"collection_period_s": 86_400})
+    begun = here.clock.now()
+    for day in (1, 2, 3):
+        here.after(86_400 + (30 if day == 1 else 0))
+        for meter_id, meter in here.meters.items():
+            stored = [s.value for s in here.ask(here.utility.mdms.intervals, meter_id, begun)]
+            assert len(stored) == 24 * day
+            assert stored == list(meter.intervals())
+            read = [t.at for t in here.ask(here.utility.adcs.transactions, meter_id) if t.kind == "intervals"]
+            assert len(read) == day
+            assert here.clock.now() - read[-1] < timedelta(minutes=1)
+    # a meter that is silent holds up no other
+    here.loop.call(here.twin.inject, "silent", True)
+    here.meter.line.timeout = 0.02
+    here.after(86_400)
+    assert len(here.ask(here.utility.mdms.intervals, other)) == 4 * 24
+
+
 @pytest.mark.parametrize("restart", [False, True])
 def test_what_a_receipt_leads_to_is_fetched_although_the_meter_falls_silent(
     town: Towns, tmp_path: Path, restart: bool

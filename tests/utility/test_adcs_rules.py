@@ -10,11 +10,10 @@ from typing import Any
 import pytest
 
 from drivers.roles import EventCode, MessageCode, Switch
-from tests.utility.conftest import METER, Town
+from tests.utility.conftest import METER, Town, config
 from twins.utility.adcs import Request
 from twins.utility.adcs_records import State
 from twins.utility.adcs_rules import RuleAct
-from twins.utility.config import UtilityConfig
 from twins.utility.errors import NotAccepted, Reason
 
 Towns = Callable[..., Town]
@@ -237,4 +236,4 @@ def test_a_rule_that_nobody_knows_cannot_be_dropped(town: Towns) -> None:
 def test_rules_of_one_name_in_a_bench_file_are_refused() -> None:
     rule = {"name": "twice", "hold": ["connect"]}
     with pytest.raises(ValueError, match="twice"):
-        UtilityConfig.model_validate({"adcs": {"rules": [rule, rule]}})
+        config(adcs={"rules": [rule, rule]})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -12,10 +13,13 @@ import pytest
 
 from drivers.roles import AtZero, Billing, DisplayCode, MessageCode, ReceiptStatus, Switch
 from tests.utility.conftest import ACCOUNT, DECLINED, METER, Town, means_of
+from tests.utility.events import ADA, BEN, book, pay
 from twins.utility.adcs_records import Request
+from twins.utility.css.booking_records import BookingState
 from twins.utility.css.outcomes import NOTICES
 from twins.utility.css.records import BalanceEventKind, Stage, StationPayment
 from twins.utility.errors import NotAccepted, Reason
+from twins.utility.mdms import Kind
 from twins.utility.payments import PaymentMethod
 
 Towns = Callable[..., Town]
@@ -297,14 +301,29 @@ def test_an_option_that_cannot_be_had_is_refused_when_it_is_chosen(
 # --- bad days ------------------------------------------------------------------------------------------------------------
 
 
-def test_a_meter_that_is_silent_for_two_days_around_zero_gets_one_balance_and_the_outcome(town: Towns) -> None:
-    here = near(town, hours=12, account={"at_zero": "disconnect"})
+def silence(here: Town, on_the_line: bool, silent: bool) -> None:
+    """Have the meter answer no more, or again: its serial port, or the network between."""
+    if on_the_line:
+        here.loop.call(here.twin.inject, "silent", silent)
+        here.meter.line.timeout = 0.02 if silent else 1.0  # real time, waited for at every try
+    else:
+        here.ask(here.utility.network.cut if silent else here.utility.network.mend, METER)
+
+
+RARELY = {"no_answer_backoff_s": [15, 3_600]}
+
+
+@pytest.mark.parametrize("on_the_line", [False, True])
+def test_a_meter_that_is_silent_for_two_days_around_zero_gets_one_balance_and_the_outcome(
+    town: Towns, on_the_line: bool
+) -> None:
+    here = near(town, hours=12, account={"at_zero": "disconnect"}, adcs=RARELY)
     assert kinds(here) == [KIND.THRESHOLD]
-    here.ask(here.utility.network.cut, METER)
+    silence(here, on_the_line, silent=True)
     here.after(2 * 86_400)
     before = len(codes(here))
     assert KIND.ZERO not in kinds(here)
-    here.ask(here.utility.network.mend, METER)
+    silence(here, on_the_line, silent=False)
     here.after(3700)
     assert kinds(here)[-2:] == [KIND.ZERO, KIND.OUTCOME]
     assert here.meter.service().switch is Switch.OPEN
@@ -313,12 +332,57 @@ def test_a_meter_that_is_silent_for_two_days_around_zero_gets_one_balance_and_th
     assert here.ask(here.utility.css.balance_cents, ACCOUNT) == pytest.approx(500 - used / 50, abs=1)
 
 
-def test_a_meter_whose_clock_is_set_back_is_charged_for_every_interval_once(town: Towns) -> None:
-    here = near(town, hours=10)
+@pytest.mark.parametrize("on_the_line", [False, True])
+def test_an_event_that_begins_and_ends_while_the_meter_is_silent_is_charged_once(
+    town: Towns, on_the_line: bool
+) -> None:
+    here = near(town, hours=12, customers=[ADA, BEN], adcs=RARELY)
+    start = here.clock.now() + 24 * HOUR
+    pay(here, book(here, starts_at=start, ends_at=start + 2 * HOUR), 500)
+    here.after(60)
+    assert [e.starts_at for e in here.meter.schedule()] == [start]
+    silence(here, on_the_line, silent=True)
+    here.after(2 * 86_400)
+    assert kinds(here) == [KIND.THRESHOLD]
+    silence(here, on_the_line, silent=False)
+    here.after(3700)
+    here.collect()
+    intervals = here.meter.intervals()
+    used = sum(i.energy_wh for i in intervals)
+    of_event = sum(i.energy_wh for i in intervals if start < i.ends_at <= start + 2 * HOUR)
+    assert of_event == pytest.approx(2_400, rel=0.01)
+    page = here.ask(here.utility.css.bookings.page, "E-1")
+    assert (page.booking.state, page.balance_cents) == (BookingState.CLOSED, 0)
+    assert page.energy_wh == pytest.approx(of_event, abs=0.01)
+    assert here.ask(here.utility.css.balance_cents, ACCOUNT) == pytest.approx(1_000 - used / 50, abs=1)
+    entries = here.ask(here.utility.css.ledger, ACCOUNT)
+    assert len({(e.kind, e.reference) for e in entries}) == len(entries)
+    assert here.meter.service().switch is Switch.OPEN
+    log = [t.kind for t in here.ask(here.utility.adcs.transactions, METER)]
+    last = len(log) - log[::-1].index("no answer")
+    assert {"receipt", "intervals", "log"} <= set(log[last:])
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_meter_whose_clock_is_set_back_is_charged_for_every_interval_once(
+    town: Towns, restarted: bool, tmp_path: Path
+) -> None:
+    here = near(town, hours=10, url=f"sqlite:///{tmp_path}/utility.db")
     here.meter.set_clock(here.clock.now() - 3 * HOUR)
-    here.after(10 * 3600)
-    charged = [e for e in here.ask(here.utility.css.ledger, ACCOUNT) if e.kind.value == "energy"]
+    here.after(1.5 * 3600)
+    if restarted:
+        here.loop.run(here.utility.close())
+        here.utility = here.found()
+    here.after(8.5 * 3600)
+    here.collect()
+    entries = here.ask(here.utility.css.ledger, ACCOUNT)
+    charged = [e for e in entries if e.kind.value == "energy"]
     assert len(charged) == len({e.reference for e in charged})
+    used = sum(i.energy_wh for i in here.meter.intervals())
+    assert used == pytest.approx(24_000, rel=0.01)
+    assert sum(e.cents for e in charged) == pytest.approx(-used / 50, abs=1)
+    balance = here.ask(here.utility.css.balance_cents, ACCOUNT)
+    assert balance == sum(e.cents for e in entries)
     told = [s.at for s in here.ask(here.utility.css.statements, ACCOUNT)]
     assert max(b - a for a, b in pairwise(told[1:])) <= timedelta(minutes=62)
 
@@ -336,6 +400,46 @@ def test_receipts_that_are_late_or_of_nobody_change_nothing(town: Towns) -> None
     )
     here.after(3600)
     assert kinds(here)[-1] is KIND.CONVERTED
+
+
+def test_receipts_of_messages_that_the_head_end_never_sent_or_doubled_change_nothing_over_the_wire(
+    town: Towns,
+) -> None:
+    here = near(town, cents=5_000, hours=0)
+    here.after(10)
+    adcs, css, mdms = here.utility.adcs, here.utility.css, here.utility.mdms
+    paid = here.ask(css.confirmation, "P-1")
+    sent = here.ask(adcs.message, paid.message_id)
+
+    def held() -> tuple[Any, ...]:
+        return (
+            here.ask(css.ledger, ACCOUNT),
+            here.ask(css.confirmation, "P-1"),
+            here.ask(adcs.message, paid.message_id),
+            here.ask(mdms.balances, METER),
+            kinds(here),
+            codes(here),
+        )
+
+    before = held()
+    stray = replace(sent.message, message_id=4_000_000_000, code=MessageCode.BALANCE, balance_cents=1)
+    for message in (stray, stray, sent.message):
+        here.meter.send(message)
+        here.after(5)
+    here.collect()
+    assert held() == before
+    came = {n: [r.value.status for r in here.ask(mdms.receipts, METER, n)] for n in (stray.message_id, paid.message_id)}
+    processed_and_doubled = [ReceiptStatus.PROCESSED, ReceiptStatus.DUPLICATE]
+    assert came == {stray.message_id: processed_and_doubled, paid.message_id: processed_and_doubled}
+    unknown = [t for t in here.ask(adcs.transactions, METER) if "unknown message" in t.detail]
+    assert [(t.message_id, t.code) for t in unknown] == [(stray.message_id, MessageCode.BALANCE)] * 2
+
+    # the same receipts fetched once more, as after an answer that was lost
+    received = here.ask(mdms.received, Kind.RECEIPT, METER)
+    here.ask(setattr, adcs._lines.of(METER), "receipts_after", 0)
+    here.collect()
+    assert here.ask(mdms.received, Kind.RECEIPT, METER) == received
+    assert held() == before
 
 
 def test_a_watch_goes_on_after_a_restart(town: Towns, tmp_path: Path) -> None:

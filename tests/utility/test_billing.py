@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -220,6 +221,22 @@ def test_a_bill_waits_for_intervals_and_then_takes_what_comes_late_on_the_next(
         assert (first.energy_mwh, second.energy_mwh) == (30 * 24 * 500_000, 29 * 24 * 500_000)
 
     office(body, start, account={"bill_cycle_day": 1}, time_zone="UTC")
+
+
+def test_an_interval_revised_after_its_bill_is_on_the_next_with_the_difference() -> None:
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+
+    async def body(here: Office) -> None:
+        known = hours(start, 62 * 24)
+        here.mdms.store_intervals(METER, known)
+        await here.until(datetime(2026, 2, 1, 1, tzinfo=UTC))
+        here.mdms.store_intervals(METER, [replace(known[9], energy_wh=800.0), replace(known[10], energy_wh=300.0)])
+        for month in (3, 4):
+            await here.until(datetime(2026, month, 1, 1, tzinfo=UTC))
+        first, second = (bill.energy_mwh for bill in here.css.billing.bills(ACCOUNT)[:2])
+        assert (first, second) == (31 * 24 * 500_000, 28 * 24 * 500_000 + 100_000)
+
+    office(body, start, account={"bill_cycle_day": 1}, time_zone="UTC", billing={"wait_s": 0})
 
 
 def test_a_bill_that_waited_is_issued_when_the_intervals_come_in() -> None:

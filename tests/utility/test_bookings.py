@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -414,6 +415,7 @@ def test_whatever_is_booked_never_overlaps(spans: list[tuple[int, int]]) -> None
             st.tuples(st.just("pay"), st.integers(1, 500)),
             st.tuples(st.just("energy"), st.integers(0, 5_000_000)),
             st.tuples(st.just("again"), st.integers(0, 30)),
+            st.tuples(st.just("revise"), st.integers(0, 5_000_000)),
             st.tuples(st.just("return"), st.just(0)),
         ),
         max_size=30,
@@ -440,6 +442,12 @@ def test_purse_and_ledger_balance_to_the_cent(steps: list[tuple[str, int]], pric
                 mwh += n
             elif what == "again":
                 assert purses.charge(session, row, _EPOCH, hours, price) == 0
+            elif what == "revise":
+                changed = bool(hours) and hours[-1].energy_wh != n / 1000
+                if changed:
+                    mwh += n - round(hours[-1].energy_wh * 1000)
+                    hours[-1] = replace(hours[-1], energy_wh=n / 1000)
+                assert purses.charge(session, row, _EPOCH, hours, price) == changed
             else:
                 purses.give_back(session, row, _EPOCH + k * SECOND)
                 assert purses.balance_cents(session, "E-1") == 0

@@ -62,10 +62,11 @@ def test_a_meter_belongs_to_one_account() -> None:
     with pytest.raises(ValidationError, match="TB-000001"):
         UtilityConfig.model_validate(
             {
+                "tariff": {"price_millicents_per_kwh": 20_000},
                 "customers": [
                     customer,
                     customer | {"id": "C-2", "accounts": [customer["accounts"][0] | {"number": "A-2"}]},
-                ]
+                ],
             }
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from itertools import count
@@ -166,8 +167,14 @@ def test_the_balance_is_payments_less_energy_whatever_the_order(
                 assert ledger.charge_energy(session, number, START, intervals, cents_per_kwh) == len(step)
                 # the same intervals once more change nothing
                 assert ledger.charge_energy(session, number, START, intervals, cents_per_kwh) == 0
+                # one that is revised is charged for what it differs by
+                before, intervals[0] = intervals[0], replace(intervals[0], energy_wh=intervals[-1].energy_wh / 2)
+                changed = round(intervals[0].energy_wh * 1000) != round(before.energy_wh * 1000)
+                assert ledger.charge_energy(session, number, START, intervals, cents_per_kwh) == changed
                 hours += len(step)
-                used += sum(Fraction(round(wh * 1000)) * cents_per_kwh / 10**9 for wh in step)
+                used += sum(
+                    Fraction(round(wh * 1000)) * cents_per_kwh / 10**9 for wh in (i.energy_wh for i in intervals)
+                )
             balance = ledger.balance_cents(session, number)
             assert balance == sum(e.cents for e in ledger.entries(session, number))
     assert paid - used <= balance < paid - used + 1

@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -21,6 +22,7 @@ from hypothesis import strategies as st
 from drivers.roles import AtZero, MessageCode
 from tests.utility.conftest import METER, Town
 from twins.utility.adcs import Request
+from twins.utility.mdms import Kind
 from twins.utility.mdms_rest import meter_data_app
 from twins.utility.web import Server, serve
 
@@ -133,6 +135,25 @@ def test_pages_go_on_where_they_stopped(served: Served) -> None:
         after = page["next"]
     assert items == whole["items"]
     assert len(items) == 40 * 24
+
+
+def test_a_revised_interval_is_told_anew_and_read_as_it_is_now(served: Served) -> None:
+    everything(served)
+    here, mdms = served.here, served.here.utility.mdms
+    (old,) = here.ask(mdms.intervals, METER, here.clock.now() - timedelta(hours=2))
+    latest = here.ask(here.utility.meter_data.latest)
+    pages = served.get("/v1/intervals", limit=1_000)["items"]
+    here.after(60)
+    new = replace(old.value, energy_wh=old.value.energy_wh + 100)
+    here.ask(mdms.store_intervals, METER, [old.value, new])
+    (read,) = here.ask(mdms.intervals, METER, here.clock.now() - timedelta(hours=2))
+    assert (read.value, read.available_at) == (new, here.clock.now())
+    assert [p.value for p in here.ask(mdms.received, Kind.INTERVAL, METER)][-2:] == [old.value, new]
+    (told,) = here.ask(here.utility.meter_data.feed, latest)
+    assert told.stored.value == new
+    again = served.get("/v1/intervals", limit=1_000)["items"]
+    assert again[:-1] == pages[:-1]
+    assert (again[-1]["value"]["energy_wh"], again[-1]["number"]) == (new.energy_wh, pages[-1]["number"] + 1)
 
 
 def test_time_filters_are_half_open(served: Served) -> None:

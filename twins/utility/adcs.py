@@ -23,6 +23,7 @@ from twins.utility.adcs_lines import Lines
 from twins.utility.adcs_priorities import Priorities
 from twins.utility.adcs_queue import Queue
 from twins.utility.adcs_records import NEEDED, Admitted, LoggedRequest, MessageRecord, Request, State, Transaction
+from twins.utility.adcs_reread import Reread
 from twins.utility.adcs_rules import Rules
 from twins.utility.adcs_tests import MeterTests
 from twins.utility.adcs_watch import IntervalWatch
@@ -64,7 +65,8 @@ class Adcs:
         self._watch = watch = IntervalWatch(config, defects)
         self._journal = journal = Journal(clock, engine, defects)
         self._queue = queue = Queue(clock, config, journal, watch, defects)
-        collection = Collection(clock, config, network, mdms, journal, queue, tests, watch, defects)
+        reread = Reread(engine)
+        collection = Collection(clock, config, network, mdms, journal, queue, tests, watch, reread, defects)
         self._lines = Lines(clock, config, meters, network, journal, queue, collection, tests, watch, defects)
         self.priorities = Priorities(engine, config.priorities, defects)
         self.commands = PlannedCommands(clock, engine, self, defects)

@@ -12,6 +12,7 @@ from twins.clock import Clock
 from twins.utility.adcs_journal import Journal
 from twins.utility.adcs_queue import Line, Queue
 from twins.utility.adcs_records import Direction, State
+from twins.utility.adcs_reread import Reread
 from twins.utility.adcs_tests import MeterTests
 from twins.utility.adcs_watch import IntervalWatch
 from twins.utility.config import AdcsConfig
@@ -38,6 +39,7 @@ class Collection:
         queue: Queue,
         tests: MeterTests,
         watch: IntervalWatch,
+        reread: Reread,
         defects: frozenset[str],
     ) -> None:
         self._clock = clock
@@ -48,6 +50,7 @@ class Collection:
         self._queue = queue
         self._tests = tests
         self._watch = watch
+        self._reread = reread
         self._defects = defects
 
     def pause(self, line: Line, heard: bool) -> timedelta:
@@ -97,7 +100,8 @@ class Collection:
 
     async def intervals(self, line: Line) -> bool:
         """Intervals recorded since the last that was read."""
-        found = await self._read(line, line.meter.intervals, line.intervals_since)
+        since = self._reread.since(line.meter_id, line.intervals_since)
+        found = await self._read(line, line.meter.intervals, since)
         if found:
             first, last = min(i.ends_at for i in found), max(i.ends_at for i in found)
             span = f"{len(found)} intervals that end {first.isoformat()} to {last.isoformat()}"
@@ -105,6 +109,7 @@ class Collection:
             if "passes_receipts_only" not in self._defects:
                 self._mdms.store_intervals(line.meter_id, found)
             self._watch.learn(line.meter_id, found)
+            self._reread.came_in(line.meter_id, found)
             line.intervals_since = last
         return found is not None
 
@@ -118,6 +123,10 @@ class Collection:
             if "passes_receipts_only" not in self._defects:
                 self._mdms.store_log(line.meter_id, entries)
             line.log_after = last
+            if (again := self._reread.set_back(line.meter_id, entries, line.intervals_since)) is not None:
+                told = f"clock set back: intervals that end after {again.isoformat()} are read again"
+                self._journal.log(line.meter_id, Direction.FROM_METER, "log", None, told)
+                return await self.intervals(line)
         return entries is not None
 
     async def _read(self, line: Line, call: Callable[..., T], *args: object, pushed: bool = False) -> T | None:
@@ -141,6 +150,9 @@ class Collection:
         """A message has its receipt: fetch or pass what belongs to it, and close it. False where the meter does not say."""
         record = self._journal.found(receipt.message_id)
         if record is None or record.meter_id != line.meter_id:
+            told = "receipt of an unknown message: it went to the MDMS, and changes nothing"
+            who = receipt.message_id, receipt.code
+            self._journal.log_of(line.meter_id, Direction.FROM_METER, "unknown receipt", *who, told)
             return True
         if record.receipt_status not in (None, ReceiptStatus.DUPLICATE):
             line.pending.pop(receipt.message_id, None)

@@ -149,8 +149,8 @@ class MessageRecord:
 
 @dataclass(frozen=True)
 class Transaction:
-    """A line of the transaction log. `kind` is message, receipt, log, intervals, schedule, test result, read, refusal or
-    no answer."""
+    """A line of the transaction log. `kind` is message, acceptance, receipt, unknown receipt, log, intervals, schedule,
+    test result, read, refusal or no answer."""
 
     at: datetime
     direction: Direction

@@ -75,3 +75,12 @@ class MeterRow(Base):
     log_after: Mapped[int] = mapped_column(default=0)
     intervals_since: Mapped[datetime | None]
     collected_at: Mapped[datetime | None]
+
+
+class RereadRow(Base):
+    """A meter whose clock was set back to `since`: what it records up to `until` belongs to intervals that were read."""
+
+    __tablename__ = "adcs_rereads"
+    meter_id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    since: Mapped[datetime]
+    until: Mapped[datetime]

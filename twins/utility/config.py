@@ -63,7 +63,7 @@ class _Section(BaseModel):
 
 
 class TariffConfig(_Section):
-    """What energy costs. A tariff has a price; none is made up for one that is named."""
+    """What energy costs. There is no price unless one is given."""
 
     name: str = "D-PREPAY"
     price_millicents_per_kwh: int = Field(gt=0)
@@ -386,7 +386,7 @@ class UtilityConfig(_Section):
     """The utility."""
 
     time_zone: str = "America/Los_Angeles"
-    tariff: TariffConfig = TariffConfig(price_millicents_per_kwh=21_500)
+    tariff: TariffConfig
     payments: PaymentsConfig = PaymentsConfig()
     network: NetworkConfig = NetworkConfig()
     css: CssConfig = CssConfig()

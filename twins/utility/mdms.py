@@ -1,6 +1,7 @@
 """The MDMS: stores what the ADCS passes on and publishes it to the utility's other systems at once (C3-FR-31, C3-NFR-07).
 
-Other systems see only what is available by now. The same item passed on twice is stored once.
+Other systems see only what is available by now. The same item passed on twice is stored once. An interval that comes with
+another value is a revision: it is stored and published besides the first, and readers get the latest that is available.
 """
 
 from __future__ import annotations
@@ -87,7 +88,7 @@ TABLES: dict[Kind, type[Any]] = {
 
 _KEYS: dict[Kind, tuple[str, ...]] = {
     Kind.RECEIPT: ("sequence", "completed_at", "message_id"),
-    Kind.INTERVAL: ("ends_at",),
+    Kind.INTERVAL: ("ends_at", "length_s", "energy_wh", "complete"),
     Kind.LOG: ("sequence", "at"),
     Kind.TEST: ("message_id",),
     Kind.SCHEDULE: (),
@@ -114,9 +115,17 @@ _INTERVALS = (
     .where(
         _I.meter_id == bindparam("meter_id"),
         _I.available_at <= bindparam("now"),
-        _I.available_at >= bindparam("fresh"),
         _I.ends_at > bindparam("since"),
         _I.ends_at <= bindparam("until"),
+    )
+    .order_by(_I.ends_at, _I.id)
+)
+_FRESH = (
+    select(_I.ends_at, _I.length_s, _I.energy_wh, _I.complete, _I.received_at, _I.available_at)
+    .where(
+        _I.meter_id == bindparam("meter_id"),
+        _I.available_at <= bindparam("now"),
+        _I.available_at >= bindparam("fresh"),
     )
     .order_by(_I.ends_at, _I.id)
 )
@@ -279,24 +288,23 @@ class Mdms:
     ) -> tuple[Stored[Interval], ...]:
         """Interval usage of a meter that is available and lies in [since, until), oldest first; with `available_since` only
         what has become available from then on."""
-        # the start is computed, so the index on the end narrows and the rest is looked at
-        asked = {
-            "meter_id": meter_id,
-            "now": self._clock.now(),
-            "fresh": available_since or _EVER,
-            "since": since or _EVER,
-            "until": until or _NEVER,
-        }
+        # the start is computed, so an index narrows (on the end, or on what is fresh) and the rest is looked at
+        since, until = since or _EVER, until or _NEVER
+        asked = {"meter_id": meter_id, "now": self._clock.now()}
         with self._engine.connect() as connection:
-            found = connection.execute(_INTERVALS, asked).all()
+            if available_since is None:
+                found = connection.execute(_INTERVALS, {**asked, "since": since, "until": until}).all()
+            else:
+                found = connection.execute(_FRESH, {**asked, "fresh": available_since}).all()
+        latest = {row.ends_at: row for row in found}
         return tuple(
             Stored(meter_id, Interval(ends_at, timedelta(seconds=length_s), energy_wh, complete), received, available)
-            for ends_at, length_s, energy_wh, complete, received, available in found
-            if since is None or ends_at - timedelta(seconds=length_s) >= since
+            for ends_at, length_s, energy_wh, complete, received, available in latest.values()
+            if ends_at <= until and ends_at - timedelta(seconds=length_s) >= since
         )
 
     def interval_count(self, meter_id: str) -> int:
-        """How many intervals of a meter are available."""
+        """How many intervals of a meter are available, every revision counted."""
         with self._engine.connect() as connection:
             return connection.scalar(_INTERVAL_COUNT, {"meter_id": meter_id, "now": self._clock.now()}) or 0
 

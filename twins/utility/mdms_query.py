@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Engine, func, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from twins.clock import Clock
 from twins.utility.mdms import TABLES, Kind, Stored, stored
@@ -59,12 +59,24 @@ class MeterData:
     ) -> tuple[list[Item], int | None]:
         """At most `limit` items after number `after`, in the order in which the MDMS received them, and where to go on (None:
         there is no more). `meters` empty means all; [since, until) is about the item's own time: an interval lies in it, an
-        event touches it, everything else happened in it."""
+        event touches it, everything else happened in it. Of an interval that was revised only the latest is among them."""
         table = TABLES[kind]
         where: list[ColumnElement[bool]] = [table.available_at <= self._clock.now(), table.id > after]
         if meters:
             where.append(table.meter_id.in_(meters))
         where += _within(kind, since, until)
+        if kind is Kind.INTERVAL:
+            later = aliased(IntervalRow)
+            where.append(
+                ~select(later.id)
+                .where(
+                    later.meter_id == IntervalRow.meter_id,
+                    later.ends_at == IntervalRow.ends_at,
+                    later.id > IntervalRow.id,
+                    later.available_at <= self._clock.now(),
+                )
+                .exists()
+            )
         with Session(self._engine) as session:
             rows = session.scalars(select(table).where(*where).order_by(table.id).limit(limit)).all()
         items = [Item(row.id, kind, stored(kind, row)) for row in rows]

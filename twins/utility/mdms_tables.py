@@ -36,10 +36,13 @@ class ReceiptRow(_Kept, Base):
 
 
 class IntervalRow(_Kept, Base):
-    """Energy of one interval, of the meter or from before the bench came up."""
+    """Energy of one interval, of the meter or from before the bench came up. Of several with one end the latest holds."""
 
     __tablename__ = "mdms_intervals"
-    __table_args__ = (Index("ux_mdms_intervals", "meter_id", "ends_at", unique=True),)
+    __table_args__ = (
+        Index("ix_mdms_intervals_end", "meter_id", "ends_at"),
+        Index("ix_mdms_intervals_available", "meter_id", "available_at"),
+    )
     ends_at: Mapped[datetime]
     length_s: Mapped[float]
     energy_wh: Mapped[float]

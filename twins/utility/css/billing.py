@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import Select, func, select
@@ -153,22 +153,21 @@ class Bills(Part):
         number = account.number
         with Session(self._engine) as session:
             how = billing_modes.modes(session, number)
-            on_bills = set(
-                session.scalars(
-                    select(BilledIntervalRow.interval_ends_at).where(
-                        BilledIntervalRow.account_number == number,
-                        BilledIntervalRow.interval_ends_at > start - _LOOK_BACK,
-                    )
-                )
-            )
+            on_bills = _on_bills(session, number, start - _LOOK_BACK)
         found = [s.value for s in self._mdms.intervals(account.meter_id, start - _LOOK_BACK)]
         # An interval belongs to the cycle that it starts in.
         found = [i for i in found if i.ends_at - i.length < end]
         within = [i for i in found if i.ends_at - i.length >= start]
-        regular = [i for i in billing_modes.billed(found, how, Billing.REGULAR) if i.ends_at not in on_bills]
+        regular = billing_modes.billed(found, how, Billing.REGULAR)
         if "bills_prepaid_energy" in self._defects:
-            regular = [i for i in found if i.ends_at not in on_bills]
+            regular = found
         regular = self._events.rest(number, regular)  # what falls into events has been paid for
+        # what is on an earlier bill is on this one with what it was revised by
+        regular = [
+            replace(i, energy_wh=(_mwh(i) - on_bills.get(i.ends_at, 0)) / 1000)
+            for i in regular
+            if on_bills.get(i.ends_at) != _mwh(i)
+        ]
         prepaid = billing_modes.billed(within, how, Billing.PREPAID)
         mode_at_end = next((m.billing for m in reversed(how) if m.since < end), Billing(account.billing))
         kind = BillKind.BILL if regular or mode_at_end is Billing.REGULAR else BillKind.STATEMENT
@@ -202,6 +201,16 @@ class Bills(Part):
 
 def _by_account(session: Session, query: Select[str, datetime]) -> dict[str, datetime]:
     return {number: at for number, at in session.execute(query)}
+
+
+def _on_bills(session: Session, account_number: str, since: datetime) -> dict[datetime, int]:
+    """The energy of intervals that end after `since` and are on bills, by their end."""
+    rows = session.execute(
+        select(BilledIntervalRow.interval_ends_at, func.sum(BilledIntervalRow.energy_mwh))
+        .where(BilledIntervalRow.account_number == account_number, BilledIntervalRow.interval_ends_at > since)
+        .group_by(BilledIntervalRow.interval_ends_at)
+    )
+    return {ends_at: int(energy_mwh) for ends_at, energy_mwh in rows}
 
 
 def _mwh(interval: Interval) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, ForeignKey, Integer, String, UniqueConstraint
+from sqlalchemy import BigInteger, ForeignKey, Index, Integer, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from twins.utility.database import Base, append_only
@@ -46,10 +46,13 @@ class BillRow(Base):
 
 @append_only
 class BilledIntervalRow(Base):
-    """An interval and the one bill that it is on."""
+    """An interval and the bill that it is on; one that was revised is on a later bill with what it differs by."""
 
     __tablename__ = "css_billed_intervals"
-    __table_args__ = (UniqueConstraint("account_number", "interval_ends_at"),)
+    __table_args__ = (
+        UniqueConstraint("bill_id", "interval_ends_at"),
+        Index("ix_css_billed_intervals_account_number_interval_ends_at", "account_number", "interval_ends_at"),
+    )
     id: Mapped[int] = mapped_column(Integer, primary_key=True)
     bill_id: Mapped[int] = mapped_column(ForeignKey("css_bills.id"), index=True)
     account_number: Mapped[str] = mapped_column(ForeignKey("css_accounts.number"))

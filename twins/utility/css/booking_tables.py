@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, ForeignKey, Integer, String, Text, UniqueConstraint
+from sqlalchemy import BigInteger, ForeignKey, Index, Integer, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from twins.utility.database import Base, append_only
@@ -39,13 +39,14 @@ class PurseRow(Base):
     """One entry of an event's purse: cents are positive where they add to it.
 
     An entry for energy names its interval, the event's share of the energy in it, the price and the fraction of a cent
-    carried on; what the purse could not pay of it stands in the payer's ledger.
+    carried on; what the purse could not pay of it stands in the payer's ledger. An interval that was revised has further
+    entries, each of the energy by which its share differs.
     """
 
     __tablename__ = "css_purses"
     __table_args__ = (
         UniqueConstraint("booking_id", "kind", "reference"),
-        UniqueConstraint("booking_id", "interval_ends_at"),
+        Index("ix_css_purses_booking_id_interval_ends_at", "booking_id", "interval_ends_at"),
     )
     id: Mapped[int] = mapped_column(Integer, primary_key=True)
     booking_id: Mapped[str] = mapped_column(ForeignKey("css_bookings.booking_id"), index=True)

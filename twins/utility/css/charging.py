@@ -12,6 +12,8 @@ from twins.utility.css.events import Events
 from twins.utility.css.tables import AccountRow
 from twins.utility.mdms import Kind
 
+_LOOK_BACK = timedelta(days=100)
+
 
 class Charging(Part):
     """Energy that becomes money owed."""
@@ -31,8 +33,8 @@ class Charging(Part):
                 self.charge(account)
 
     def charge(self, account: AccountRow) -> None:
-        """Charge the intervals that have become available, each once: to events what falls into them, the rest to the account
-        for its prepaid time."""
+        """Charge the intervals that have become available, each once, and of those revised the difference: to events what falls
+        into them, the rest to the account for its prepaid time."""
         now = self._clock.now()
         looked, billed = self._looked.get(account.number, (None, ()))
         self._events.charge(account, looked)
@@ -41,9 +43,9 @@ class Charging(Part):
             until = ledger.charged_until(connection, account.number)
         began = next((mode.since for mode in how if mode.billing is Billing.PREPAID), None)
         if began is not None:
-            # At first, and when it is billed another way, a little back: an interval may have come late.
-            since = began if until is None else max(began, until - timedelta(days=2))
             fresh = looked if how == billed else None
+            # At first, and when it is billed another way, as far back as a meter keeps intervals: any may have been revised.
+            since = began if until is None or fresh is not None else max(began, until - _LOOK_BACK)
             stored = self._mdms.intervals(account.meter_id, since, available_since=fresh)
             found = billing_modes.billed([s.value for s in stored], how, Billing.PREPAID)
             intervals = self._events.rest(account.number, found)

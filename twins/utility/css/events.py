@@ -251,9 +251,9 @@ class Events(Part):
         start, end = purses.span_of(row)
         with Session(self._engine) as session:
             until = purses.charged_until(session, row.booking_id)
-        # an interval may have begun before the event, by an hour at most, and may come late
+        # an interval may have begun before the event, by an hour at most, and may come late, or anew when it was revised
         since = start - timedelta(hours=1)
-        since = since if until is None else max(since, until - _LATE)
+        since = since if until is None or fresh is not None else max(since, until - _LATE)
         found = self._mdms.intervals(row.meter_id, since, end + timedelta(hours=1), available_since=fresh)
         return [s.value for s in found if purses.overlap(s.value, (start, end))]
 

@@ -5,7 +5,7 @@ The database itself refuses changes and keeps the sum with every entry, so a bal
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -23,7 +23,7 @@ _LEDGER, _BALANCES = table_of(LedgerRow), table_of(AccountBalanceRow)
 _OF_ACCOUNT = _LEDGER.c.account_number == bindparam("account_number")
 _ADD = insert(_LEDGER)
 _BALANCE = select(_BALANCES.c.cents).where(_BALANCES.c.account_number == bindparam("account_number"))
-_CHARGED = select(_LEDGER.c.interval_ends_at).where(
+_CHARGED = select(_LEDGER.c.interval_ends_at, _LEDGER.c.energy_mwh).where(
     _OF_ACCOUNT, _LEDGER.c.interval_ends_at >= bindparam("first"), _LEDGER.c.interval_ends_at <= bindparam("last")
 )
 _CARRIED = (
@@ -35,6 +35,29 @@ _CHARGED_UNTIL = (
     .order_by(_LEDGER.c.interval_ends_at.desc())
     .limit(1)
 )
+
+
+class Charged:
+    """What was charged of intervals: entries by the end of their interval, and the sum of their energy."""
+
+    def __init__(self, entries: Iterable[tuple[datetime | None, int | None]]) -> None:
+        self._known: dict[datetime, tuple[int, int]] = {}
+        for ends_at, energy_mwh in entries:
+            if ends_at is not None:
+                self._count(ends_at, energy_mwh or 0)
+
+    def add(self, ends_at: datetime, energy_mwh: int) -> tuple[int, str | None]:
+        """Take an interval: the energy that is to be charged yet, and the reference of its entry, None where there is
+        nothing to enter."""
+        entered, before = self._known.get(ends_at, (0, 0))
+        if entered and energy_mwh == before:
+            return 0, None
+        self._count(ends_at, energy_mwh - before)
+        return energy_mwh - before, ends_at.isoformat() + (f" revised {entered}" if entered else "")
+
+    def _count(self, ends_at: datetime, energy_mwh: int) -> None:
+        entered, before = self._known.get(ends_at, (0, 0))
+        self._known[ends_at] = entered + 1, before + energy_mwh
 
 
 @dataclass(frozen=True)
@@ -95,20 +118,19 @@ def charge_energy(
     intervals: Sequence[Interval],
     price_millicents_per_kwh: int,
 ) -> int:
-    """Charge the energy of intervals, each once; returns how many were charged. A fraction of a cent is carried on."""
+    """Charge the energy of intervals, each once, and of one that was revised what it differs by from what was charged;
+    returns how many entries that took. A fraction of a cent is carried on."""
     if not intervals:
         return 0
     ends = [i.ends_at for i in intervals]
-    known = set(
-        session.execute(_CHARGED, {"account_number": account_number, "first": min(ends), "last": max(ends)}).scalars()
-    )
+    asked = {"account_number": account_number, "first": min(ends), "last": max(ends)}
+    known = Charged(session.execute(_CHARGED, asked).all())
     carry = session.scalar(_CARRIED, {"account_number": account_number}) or 0
     rows = []
     for i in sorted(intervals, key=lambda i: i.ends_at):
-        if i.ends_at in known:
+        energy_mwh, reference = known.add(i.ends_at, round(i.energy_wh * 1000))
+        if reference is None:
             continue
-        known.add(i.ends_at)
-        energy_mwh = round(i.energy_wh * 1000)
         cents, carry = charge_cents(energy_mwh, price_millicents_per_kwh, carry)
         rows.append(
             {
@@ -116,7 +138,7 @@ def charge_energy(
                 "at": at,
                 "kind": Entry.ENERGY,
                 "cents": -cents,
-                "reference": i.ends_at.isoformat(),
+                "reference": reference,
                 "interval_ends_at": i.ends_at,
                 "energy_mwh": energy_mwh,
                 "price_millicents_per_kwh": price_millicents_per_kwh,

@@ -71,15 +71,11 @@ def give_back(session: Session, booking: BookingRow, at: datetime) -> int:
 def charge(session: Session, booking: BookingRow, at: datetime, intervals: Sequence[Interval], price: int) -> int:
     """Charge an event's share of intervals, each once, to its purse and beyond that to the payer; returns how many were new.
 
-    A fraction of a cent is carried on.
+    Of an interval that was revised, what its share differs by; less than before goes to the payer's account, as the purse may
+    be closed. A fraction of a cent is carried on.
     """
-    known = set(
-        session.scalars(
-            select(PurseRow.interval_ends_at).where(
-                PurseRow.booking_id == booking.booking_id, PurseRow.interval_ends_at.is_not(None)
-            )
-        )
-    )
+    of_event = select(PurseRow.interval_ends_at, PurseRow.energy_mwh).where(PurseRow.booking_id == booking.booking_id)
+    known = ledger.Charged(session.execute(of_event).all())
     carry = (
         session.scalar(
             select(PurseRow.carried)
@@ -92,13 +88,14 @@ def charge(session: Session, booking: BookingRow, at: datetime, intervals: Seque
     left, new = balance_cents(session, booking.booking_id), 0
     span = span_of(booking)
     for i in sorted(intervals, key=lambda i: i.ends_at):
-        if i.ends_at in known or not overlap(i, span):
+        if not overlap(i, span):
             continue
-        mwh = share_mwh(i, span)
+        mwh, reference = known.add(i.ends_at, share_mwh(i, span))
+        if reference is None:
+            continue
         due, carry = charge_cents(mwh, price, carry)
-        paid = min(due, left)
+        paid = max(0, min(due, left))
         left, new = left - paid, new + 1
-        reference = i.ends_at.isoformat()
         session.add(
             PurseRow(
                 booking_id=booking.booking_id,
@@ -112,7 +109,7 @@ def charge(session: Session, booking: BookingRow, at: datetime, intervals: Seque
                 carried=carry,
             )
         )
-        if due > paid:
+        if due != paid:
             over = f"{booking.booking_id} {reference}"
             ledger.credit(session, booking.payer, at, Entry.EVENT_ENERGY, paid - due, over)
         session.flush()

@@ -115,12 +115,13 @@ class LedgerRow(Base):
     """One entry of an account's ledger: cents are positive where they add to the balance.
 
     An entry for energy names its interval, its energy and price, so that the fraction of a cent carried on can be counted.
+    An interval that was revised has further entries, each of the energy by which it differs.
     """
 
     __tablename__ = "css_ledger"
     __table_args__ = (
         UniqueConstraint("kind", "account_number", "reference"),
-        UniqueConstraint("account_number", "interval_ends_at"),
+        Index("ix_css_ledger_account_number_interval_ends_at", "account_number", "interval_ends_at"),
         Index("ix_css_ledger_account_number_kind_id", "account_number", "kind", "id"),
     )
     id: Mapped[int] = mapped_column(Integer, primary_key=True)
