@@ -81,13 +81,8 @@ class Traffic:
     def out_of_balance_cents(self) -> int:
         """Cents by which balances differ from what has to be there, and from the sums of their entries."""
         with Session(self._engine) as session:
-            sums: dict[str, int] = dict(
-                session.execute(
-                    select(LedgerRow.account_number, func.sum(LedgerRow.cents)).group_by(LedgerRow.account_number)
-                )
-                .tuples()
-                .all()
-            )
+            query = select(LedgerRow.account_number, func.sum(LedgerRow.cents)).group_by(LedgerRow.account_number)
+            sums = {number: cents for number, cents in session.execute(query)}
             wrong = 0
             for account in self._accounts:
                 should = self._moved[account] - self._used[account] // _MICRO
