@@ -13,7 +13,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 from urllib.parse import urlencode
@@ -114,7 +114,7 @@ class Shown:
     def wh(self, name: str) -> float | None:
         """Kilowatt-hours as watt-hours."""
         text = self.text(name)
-        return None if text is None else float(text.removesuffix("kWh").strip().replace(",", "")) * 1000
+        return None if text is None else wh(text)
 
     def moment(self, name: str) -> datetime | None:
         """A moment, as aware UTC."""
@@ -124,6 +124,11 @@ class Shown:
         """A whole number."""
         text = self.text(name)
         return None if text is None else int(text)
+
+
+def wh(text: str) -> float:
+    """Watt-hours of an energy as a page writes it: `1,234.5 kWh`."""
+    return float(text.removesuffix("kWh").strip().replace(",", "")) * 1000
 
 
 def cents(text: str) -> int:
@@ -496,6 +501,10 @@ class Browsing:
     def read_account(self, account: str) -> Shown:
         """The page of an account, for its customer. `rows("days")` and `rows("intervals")` are the usage."""
         return self.go(f"/accounts/{account}")
+
+    def read_usage(self, account: str, day: date) -> Shown:
+        """The page with an account's usage of a local day, for its customer. `rows("intervals")` has it, energy last."""
+        return self.go(f"/accounts/{account}/usage?day={day.isoformat()}")
 
     def warning(self) -> str:
         """What the page of an account warns of, in one word: near, used_up; empty where it does not."""

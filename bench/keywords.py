@@ -7,12 +7,13 @@ from functools import cached_property
 from typing import Any
 
 from bench import displayed
+from bench.browsing import Browsing, Shown
 from bench.certify import session
 from bench.judge.judge import Judge
 from bench.judge.witness import NOTHING, Witness
 from bench.measure import watt_hours
 from bench.prepaying import Prepaying
-from drivers.roles import DisplayCode, EventCode, ReceiptStatus, Switch
+from drivers.roles import DisplayCode, EventCode, Receipt, ReceiptStatus, Switch
 
 
 class PrepaymentKeywords:
@@ -104,6 +105,27 @@ class PrepaymentKeywords:
                 expected=True,
             )
 
+    def _check_prepayment_sent(self, message_id: int) -> None:
+        """C3-MSG-08: a message to the meter is a prepayment's, with the energy credit."""
+        record = self._case.sent(message_id)
+        self._judge.fields(
+            "C3-MSG-08",
+            "the message to the meter",
+            system="ADCS",
+            required=("credit_wh", "balance_cents", "price_millicents_per_kwh", "at_zero"),
+            claim=None if record is None else record.message,
+        )
+
+    def _check_receipt_borne(self, what: str, receipt: Receipt | None) -> None:
+        """C3-MSG-10: a receipt says which message was processed, when, and how that went."""
+        self._judge.fields(
+            "C3-MSG-10",
+            what,
+            system="Meter",
+            required=("message_id", "status", "completed_at"),
+            claim=None if receipt is None else {**vars(receipt), "message_id": receipt.message_id or None},
+        )
+
     # --- displays ------------------------------------------------------------------------------------------------------
 
     def _check_shown(
@@ -175,6 +197,27 @@ class PrepaymentKeywords:
             system="CSS",
             required=("account_numbers", "starts_at", "ends_at", "name", "address", "credentials_confirmed"),
             claim=data,
+        )
+
+    def _check_payment_logged(self, account: str, payment_id: str, *more: str) -> None:
+        """C3-MSG-06: the CSS has logged a payment for an account with amount and data, and with `more`."""
+        logged = [p for p in self._case.ask(self._case.css.payments, account) if p.payment_id == payment_id]
+        self._judge.fields(
+            "C3-MSG-06",
+            "amount and payment data as logged",
+            system="CSS",
+            required=("amount_cents", "method", "data", *more),
+            claim=logged[0] if logged else None,
+        )
+
+    def _check_usage_shown(self, browsing: Browsing, page: Shown) -> None:
+        """C3-MSG-11: the account's page, which `browsing` has open, shows daily average and historical usage."""
+        usage: dict[str, Any] = {
+            "daily_average": page.text("daily_average"),
+            **{name: browsing.rows(name) or None for name in ("days", "intervals")},
+        }
+        self._judge.fields(
+            "C3-MSG-11", "daily average and history", system="Website", required=tuple(usage), claim=usage
         )
 
     def _check_paid_in(self, id_: str, what: str, before: int, cents: int) -> None:

@@ -53,7 +53,7 @@ class Prepaying:
         self.posting: Any = None
         self.option = AtZero.DISCONNECT
         self.asked: list[int] = []
-        """Ids of the messages that a test has asked the head-end for by itself."""
+        """Ids of the messages that a test has had sent to the meter: commands, alerts, those of payments."""
         self.posted_at: datetime | None = None
         self.energised_at: datetime | None = None
         """When the latest payment was posted, and when an instrument saw current flow after it."""

@@ -12,7 +12,14 @@ from bench.judge import uncertainty
 _LOOK_S = 0.05
 """How often a wall clock looks whether what is waited for has come; a stepped clock looks after each step."""
 
-_READ = {"receipt": "receipts", "log": "logs", "test": "test_results"}
+_READ = {
+    "receipt": "receipts",
+    "interval": "intervals",
+    "log": "logs",
+    "test": "test_results",
+    "schedule": "schedules",
+    "balance": "balances",
+}
 """What a subscriber calls for each kind."""
 
 Item = tuple[str, Any]
@@ -25,7 +32,7 @@ class Subscriber:
     doesn't count either.
     """
 
-    def __init__(self, bench: Bench, meter_id: str, kinds: Sequence[str]) -> None:
+    def __init__(self, bench: Bench, meter_id: str, kinds: Sequence[str] = tuple(_READ)) -> None:
         self._bench = bench
         self._mdms: Any = bench.utility.mdms
         self._meter_id = meter_id

@@ -109,6 +109,12 @@ _add(
 )
 _add(
     "ami-meter",
+    "passes_no_demand_to_the_display",
+    "C3-NFR-01",
+    "passes the register when it records it, and not the demand",
+)
+_add(
+    "ami-meter",
     "passes_balance_without_time_left",
     "C3-MSG-12 C3-MSG-15 C3-FR-03",
     "passes the balance to its display device without the time left",

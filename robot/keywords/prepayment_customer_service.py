@@ -22,6 +22,7 @@ class prepayment_customer_service(PrepaymentKeywords):  # noqa: N801 - Robot fin
         """The scenario up to the meter's receipt, in one sentence; nothing of it is checked here."""
         self._case.prepay(cents)
         self._case.until_receipt(self._case.message_id, 60)
+        self._case.asked.append(self._case.message_id)
 
     @keyword
     def the_customer_prepays_while_the_analyzer_watches(self, cents: int) -> None:

@@ -13,17 +13,25 @@ from drivers.roles import DisplayCode, DisplayedBalance, MessageCode
 
 RELAY_PRESS_S = 0.5
 _STEP = timedelta(seconds=1)
+_USAGE = {"summation": 900, "demand": 300}
+"""What the display asks the meter for by itself, and every how many seconds."""
 
 
 @library(scope="TEST")
 class prepayment_display(PrepaymentKeywords):  # noqa: N801 - Robot finds a library's class by the file's name
-    """The display device beside the meter. `meter`, `display` and `relay` name devices of the bench file; the relay's
+    """The display device beside the meter. `meter`, `display`, `relay` and `load` name devices of the bench file; the relay's
     `button_channel` presses the button that switches the meter's own display."""
 
     def __init__(
-        self, meter: str = "meter", display: str = "display", relay: str = "relay", button_channel: int = 4
+        self,
+        meter: str = "meter",
+        display: str = "display",
+        relay: str = "relay",
+        button_channel: int = 4,
+        load: str = "load",
     ) -> None:
         super().__init__(meter)
+        self._load = load
         self._name = display
         self._relay = relay
         self._channel = button_channel
@@ -101,7 +109,7 @@ class prepayment_display(PrepaymentKeywords):  # noqa: N801 - Robot finds a libr
 
     @keyword
     def display_device_shows_what_the_meter_has_to_show(self) -> None:
-        """C3-FR-03: account, price and text, whatever the meter's own display does."""
+        """C3-FR-03: account and price, whatever the meter's own display does."""
         case = self._case
         case.bench.advance(2.0)
         own = bool(case.shown())
@@ -114,6 +122,23 @@ class prepayment_display(PrepaymentKeywords):  # noqa: N801 - Robot finds a libr
             claim=self._display.price_millicents_per_kwh(),
             predict=self._predict(self._model.price_millicents_per_kwh()),
             expected=int(case.stated("price_millicents_per_kwh")),
+        )
+        self._judge.settle()
+
+    @keyword
+    def display_device_shows_a_text(self, text: str) -> None:
+        """C3-FR-03: a message of the utility, whatever the meter's own display does."""
+        case = self._case
+        case.send(MessageCode.TEXT, text=text)
+        case.bench.advance(2.0)
+        held, should = self._display.message(), self._model.message()
+        self._judge.check(
+            "C3-FR-03",
+            f"own display {'on' if case.shown() else 'off'}: a text",
+            system="Display",
+            claim=None if held is None else held.text,
+            predict=self._predict(None if should is None else should.text),
+            expected=text,
         )
         self._judge.settle()
 
@@ -154,11 +179,17 @@ class prepayment_display(PrepaymentKeywords):  # noqa: N801 - Robot finds a libr
 
     @keyword
     def display_device_shows_usage_when_recorded(self) -> None:
-        """C3-NFR-01: the register on the display follows the interval that the meter has recorded."""
+        """C3-NFR-01: register and demand on the display follow the interval that the meter has recorded.
+
+        Meanwhile the load draws half of what it is provisioned with: a demand told before is not the one of then.
+        """
         case = self._case
         within = timedelta(seconds=self._judge.limit("C3-NFR-01", "at once").tolerance or 0)
-        # What the display asks for by itself, at the quarter hours as it happens, would hide a meter that passes nothing on.
-        self._display.set_schedule("summation", 900, False)
+        # What the display asks for by itself, at round minutes as it happens, would hide a meter that passes nothing on.
+        for event, every_s in _USAGE.items():
+            self._display.set_schedule(event, every_s, False)
+        load = case.bench.device(self._load)
+        load.set_current(case.bench.strategy.load_current_a / 2)
         ahead = case.ahead_by()
         since = case.bench.now + ahead
         recorded: list[Any] = []
@@ -168,7 +199,6 @@ class prepayment_display(PrepaymentKeywords):  # noqa: N801 - Robot finds a libr
         deadline = (recorded[0].ends_at - ahead if recorded else case.bench.now) + within
         # What it shows by the deadline counts; reading a second later cannot make it earlier.
         case.bench.advance(max(0.0, (deadline - case.bench.now).total_seconds()))
-        self._display.set_schedule("summation", 900, True)
         reading = case.meter.reading()
         # Since the interval ended, the register has moved on by what the load took.
         moved_wh = reading.power_w * (within + _STEP).total_seconds() / 3600
@@ -182,6 +212,21 @@ class prepayment_display(PrepaymentKeywords):  # noqa: N801 - Robot finds a libr
             tolerance=moved_wh + float(case.pixit("display_device_usage_resolution_wh")),
             unit="Wh",
         )
+        share = float(case.pixit("accuracy_class_percent")) / 100
+        self._judge.check(
+            "C3-NFR-01",
+            "demand is passed on when it is recorded",
+            system="Meter",
+            claim=self._display.demand_w(),
+            predict=self._predict(self._model.demand_w()),
+            expected=reading.power_w,
+            # Read twice by one meter, at two moments of a steady load.
+            tolerance=2 * share * reading.power_w + float(case.pixit("display_device_demand_resolution_w")),
+            unit="W",
+        )
+        for event, every_s in _USAGE.items():
+            self._display.set_schedule(event, every_s, True)
+        load.set_current(case.bench.strategy.load_current_a)
         self._judge.settle()
 
     def _check_passed(self, what: str, message_id: int, shown: Any, limit: str) -> None:

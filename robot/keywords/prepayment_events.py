@@ -182,15 +182,7 @@ class prepayment_events(PrepaymentKeywords):  # noqa: N801 - Robot finds a libra
             expected=before,
             unit="cent",
         )
-        logged = case.ask(case.css.payments, case.payer_number)
-        payment = [r for r in logged if r.payment_id == case.payment_id]
-        self._judge.fields(
-            "C3-MSG-06",
-            "amount and payment data as logged",
-            system="CSS",
-            required=("amount_cents", "method", "data"),
-            claim=payment[0] if payment else None,
-        )
+        self._check_payment_logged(case.payer_number, case.payment_id)
         self._judge.fields(
             "C3-MSG-07",
             "amount and facility as posted",
@@ -282,10 +274,11 @@ class prepayment_events(PrepaymentKeywords):  # noqa: N801 - Robot finds a libra
 
     @keyword
     def meter_logs_and_schedules_the_event(self) -> None:
-        """C3-S2.10: stored, logged, and receipted."""
+        """C3-S2.10: stored, logged, and receipted (C3-MSG-10)."""
         case = self._case
         held, should = case.stored(), case.stored(case.model)
         self._check_receipt("C3-S2.10", "the receipt says processed", case.event_id, system="Meter")
+        self._check_receipt_borne("the event's receipt as the meter has it", case.receipt(case.event_id))
         self._judge.check(
             "C3-S2.10",
             "the meter has the event, from start to end",
@@ -300,18 +293,21 @@ class prepayment_events(PrepaymentKeywords):  # noqa: N801 - Robot finds a libra
 
     @keyword
     def adcs_passes_the_events_receipt_to_the_mdms(self) -> None:
-        """C3-S2.11: the MDMS has got it."""
+        """C3-S2.11: the MDMS has got it (C3-MSG-10)."""
         case = self._case
         got = case.passed_on("receipt", case.event_id)
         self._judge.check("C3-S2.11", "the MDMS has got the receipt", system="ADCS", claim=got, expected=True)
+        held = [p.value for p in case.held("receipt") if p.value.message_id == case.event_id]
+        self._check_receipt_borne("the event's receipt as it reached the MDMS", held[0] if held else None)
         self._judge.settle()
 
     @keyword
     def mdms_makes_the_events_receipt_available(self) -> None:
-        """C3-S2.12: the CSS sees it, and shows it for the payment."""
+        """C3-S2.12: the CSS and others can read it (C3-MSG-10)."""
         case = self._case
         own = [p for p in case.ask(case.mdms.receipts, case.meter_id) if p.value.message_id == case.event_id]
         self._judge.check("C3-S2.12", "the receipt is available", system="MDMS", claim=bool(own), expected=True)
+        self._check_receipt_borne("the event's receipt as it reached the CSS", own[0].value if own else None)
         self._judge.settle()
 
     # --- before and after ------------------------------------------------------------------------------------------------
@@ -369,10 +365,12 @@ class prepayment_events(PrepaymentKeywords):  # noqa: N801 - Robot finds a libra
 
     @keyword
     def meter_and_event_page_show_the_credit(self) -> None:
-        """C3-S2.14: the event's credit on the meter's display and on the customer's page."""
-        case = self._case
+        """C3-S2.14: the event's credit on the meter's display and on the customer's page, usage too (C3-MSG-11)."""
+        case, browsing = self._case, session().browsing
         cents = case.purse_cents()
         self._check_balance_shown("C3-S2.14", "the display shows the event's", cents, account="C3-S2.14")
+        browsing.sign_in(case.payer.id, case.bench.password(case.payer.id))
+        self._check_usage_shown(browsing, browsing.read_account(case.payer_number))
         page = case.desk.payers_page(case.booking.booking_id)
         self._judge.check(
             "C3-S2.14", "the page shows the event's balance", system="Website", claim=page.balance_cents, expected=cents

@@ -9,6 +9,7 @@ from robot.api.deco import keyword, library
 from bench.judge.witness import Witness
 from bench.keywords import PrepaymentKeywords
 from drivers.roles import EventCode, MessageCode, ReceiptStatus
+from twins.utility.adcs_alerts import AlertRequest
 
 
 @library(scope="TEST")
@@ -26,6 +27,22 @@ class prepayment_head_end(PrepaymentKeywords):  # noqa: N801 - Robot finds a lib
     def the_head_end_schedules_an_event(self) -> None:
         """A prepayment event of two hours, two days from now or after the last one that the meter has."""
         self._case.asked.append(self._case.send(MessageCode.SCHEDULE, **self._case.event()))
+
+    @keyword
+    def the_head_end_alerts(self, text: str) -> None:
+        """Ask the ADCS for an alert to the meter, a single time, and wait for its receipt."""
+        case = self._case
+        alert_id = case.ask(case.adcs.alerts.request, AlertRequest("CSS", case.meter_id, text, once=True))
+
+        def sent() -> int:
+            return next(
+                int(a.last_message_id or 0) for a in case.adcs.alerts.all(case.meter_id) if a.alert_id == alert_id
+            )
+
+        case.until(lambda: sent() > 0, 120)
+        message_id = case.ask(sent)
+        case.until_receipt(message_id, 120)
+        case.asked.append(message_id)
 
     @keyword
     def the_head_end_collects(self) -> None:

@@ -86,8 +86,16 @@ class prepayment_meter(PrepaymentKeywords):  # noqa: N801 - Robot finds a librar
 
     @keyword
     def meter_logs_a_message_with_its_own_time_and_code(self, code: str, **fields: Any) -> None:
-        """C3-FR-05: sent now, logged at the meter's own clock with the code of the message."""
-        case = self._case
+        """C3-FR-05: sent now, logged at the meter's own clock with the code of the message.
+
+        A `BALANCE` or a `PREPAYMENT` is of `cents`.
+        """
+        case, cents = self._case, fields.pop("cents", None)
+        if cents is not None:
+            fields |= case.balance_message(cents, timedelta(hours=72))
+        if code == "PREPAYMENT":
+            price = case.bench.config.utility.tariff.price_millicents_per_kwh
+            fields |= {"price_millicents_per_kwh": price, "at_zero": case.option}
         before = case.meter.clock()
         message_id = case.send(MessageCode[code], **fields)
         after = case.meter.clock()

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
 import httpx
 from robot.api.deco import keyword, library
 
+from bench.browsing import wh
+from bench.certify import session
 from bench.judge.witness import Witness
 from bench.keywords import PrepaymentKeywords
+from bench.prepaying import next_mark
 from bench.watch import Subscriber
 from drivers.roles import MessageCode
 
 _LONGEST_CYCLE_S = 3700.0
 """A little more than the longest cycle for which data might wait, in bench seconds."""
+_LAST_DIGIT_WH = 1.0
+"""The last digit of an interval's energy on the website."""
+_BEFORE = timedelta(seconds=10)
+"""So long before the end of a recording interval its data are listened for; the clocks of meter and bench may differ by less."""
 
 
 @library(scope="TEST")
@@ -43,10 +51,16 @@ class prepayment_meter_data(PrepaymentKeywords):  # noqa: N801 - Robot finds a l
     @keyword
     def mdms_makes_data_available_within(self, limit: str) -> None:
         """C3-NFR-07: from reception to the moment at which a subscriber has read it, by bench time, for whatever a meter
-        test brings in; `limit` is the requirement's, by name."""
+        test, an event, a balance and a collection bring in; `limit` is the requirement's, by name."""
         case = self._case
-        watch = Subscriber(case.bench, case.meter_id, ("receipt", "log", "test"))
+        begins = next_mark(case.bench.now + _BEFORE, case.interval) - _BEFORE
+        case.bench.advance((begins - case.bench.now).total_seconds())
+        watch = Subscriber(case.bench, case.meter_id)
         message_id = case.submit(MessageCode.TEST)
+        case.submit(MessageCode.SCHEDULE, **case.event())
+        case.submit(MessageCode.BALANCE, **case.balance_message(1400, timedelta(hours=60)))
+        case.until(watch.has_read_all, 2 * _BEFORE.total_seconds())
+        case.ask(case.adcs.collect, case.meter_id)
         # A system that publishes late gets the time to show how late.
         case.until(watch.has_read_all, _LONGEST_CYCLE_S)
         watch.end()
@@ -62,6 +76,28 @@ class prepayment_meter_data(PrepaymentKeywords):  # noqa: N801 - Robot finds a l
             )
         there = [p for p in case.ask(case.mdms.receipts, case.meter_id) if p.value.message_id == message_id]
         self._judge.check("C3-NFR-07", "the receipt can be read", claim=bool(there), expected=True)
+        self._judge.settle()
+
+    @keyword
+    def website_shows_the_historical_usage(self) -> None:
+        """C3-NR-05: by interval, on the latest day with usage and on the one before, what the MDMS makes available."""
+        case, browsing, zone = self._case, session().browsing, self._case.bench.config.utility.zone
+        latest = case.ask(case.mdms.intervals, case.meter_id)[-1].value
+        last = (latest.ends_at - latest.length).astimezone(zone).date()
+        for day in (last - timedelta(days=1), last):
+            start, end = (datetime.combine(d, time(), zone).astimezone(UTC) for d in (day, day + timedelta(days=1)))
+            held = [p.value.energy_wh for p in case.ask(case.mdms.intervals, case.meter_id, start, end)]
+            browsing.read_usage(case.account.number, day)
+            shown = [wh(row[-1]) for row in browsing.rows("intervals")]
+            what = f"{day.isoformat()}: intervals on the website"
+            self._judge.check("C3-NR-05", what, system="Website", claim=len(shown), expected=len(held))
+            self._judge.check(
+                "C3-NR-05",
+                f"{what} with another energy than the MDMS has",
+                system="Website",
+                claim=sum(abs(a - b) > _LAST_DIGIT_WH for a, b in zip(shown, held, strict=False)) if shown else None,
+                expected=0,
+            )
         self._judge.settle()
 
     # --- meter data over REST (C3-FR-31, C3-NFR-07) ------------------------------------------------------------------------

@@ -128,13 +128,7 @@ class prepayment_steps(PrepaymentKeywords):  # noqa: N801 - Robot finds a librar
             expected=before + self._cents,
             unit="cent",
         )
-        self._judge.fields(
-            "C3-MSG-06",
-            "amount and payment data as logged",
-            system="CSS",
-            required=("amount_cents", "method", "data", "at_zero"),
-            claim=_own(case.ask(case.css.payments, number), case.payment_id),
-        )
+        self._check_payment_logged(number, case.payment_id, "at_zero")
         self._judge.fields(
             "C3-MSG-07",
             "amount and option as posted",
@@ -209,14 +203,7 @@ class prepayment_steps(PrepaymentKeywords):  # noqa: N801 - Robot finds a librar
             expected=0 if statement is None else statement.credit_wh,
             unit="Wh",
         )
-        record = case.sent()
-        self._judge.fields(
-            "C3-MSG-08",
-            "the message to the meter",
-            system="ADCS",
-            required=("credit_wh", "balance_cents", "price_millicents_per_kwh", "at_zero"),
-            claim=None if record is None else record.message,
-        )
+        self._check_prepayment_sent(case.message_id)
         self._judge.settle()
 
     @keyword
@@ -234,14 +221,7 @@ class prepayment_steps(PrepaymentKeywords):  # noqa: N801 - Robot finds a librar
         receipts = [p.value for p in case.ask(case.mdms.receipts, case.meter_id)]
         own = [r for r in receipts if r.message_id == case.message_id and case.message_id]
         self._judge.check("C3-S1.10", "the receipt is available", system="MDMS", claim=bool(own), expected=True)
-        latest = receipts[-1] if receipts else None
-        self._judge.fields(
-            "C3-MSG-10",
-            "the receipt as it reached the CSS",
-            system="Meter",
-            required=("message_id", "status", "completed_at"),
-            claim=None if latest is None else {**vars(latest), "message_id": latest.message_id or None},
-        )
+        self._check_receipt_borne("the receipt as it reached the CSS", receipts[-1] if receipts else None)
         self._judge.settle()
 
     @keyword
@@ -286,13 +266,7 @@ class prepayment_steps(PrepaymentKeywords):  # noqa: N801 - Robot finds a librar
             required=("credit", "time_left", "updated"),
             claim=page.fields,
         )
-        usage: dict[str, Any] = {
-            "daily_average": page.text("daily_average"),
-            **{name: self._browsing.rows(name) or None for name in ("days", "intervals")},
-        }
-        self._judge.fields(
-            "C3-MSG-11", "daily average and history", system="Website", required=tuple(usage), claim=usage
-        )
+        self._check_usage_shown(self._browsing, page)
         self._judge.settle()
 
     def _balance(self) -> int | None:

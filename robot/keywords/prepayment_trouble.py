@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import timedelta
 from functools import cached_property
 from typing import Any
@@ -14,6 +15,7 @@ from bench.keywords import PrepaymentKeywords
 from bench.trouble import NoPowerCase
 from bench.web_trouble import OutageDesk
 from drivers.roles import AtZero, Billing, EventCode, MessageCode, Switch
+from twins.utility.errors import NotAccepted
 
 RESULTS = ("connected", "switch", "energised", "load_side_voltage_v", "load_side_current_a")
 
@@ -87,7 +89,7 @@ class prepayment_trouble(PrepaymentKeywords):  # noqa: N801 - Robot finds a libr
 
     @keyword
     def representative_verifies_the_identity(self) -> None:
-        """C3-S6.02: somebody else is refused, the customer's data come back."""
+        """C3-S6.02: somebody else is refused, the customer's data come back (C3-MSG-02)."""
         case = self._case
         refused = self._desk.identify(case.report, "somebody else's word") is None
         data = self._desk.identify(case.report, case.customer.credential)
@@ -99,6 +101,16 @@ class prepayment_trouble(PrepaymentKeywords):  # noqa: N801 - Robot finds a libr
             system="CSS",
             claim=None if data is None else data.customer_name,
             expected=case.customer.name,
+        )
+        known = None
+        with suppress(NotAccepted):
+            known = case.ask(case.css.trouble.identify, case.report, case.customer.credential)
+        self._judge.fields(
+            "C3-MSG-02",
+            "customer data back",
+            system="CSS",
+            required=("account_numbers", "name", "address", "credentials_confirmed"),
+            claim=known,
         )
         self._judge.settle()
 
@@ -253,7 +265,8 @@ class prepayment_trouble(PrepaymentKeywords):  # noqa: N801 - Robot finds a libr
 
     @keyword
     def representative_activates_the_service_again(self) -> None:
-        """C3-S6.09: through CSS and ADCS (C3-MSG-22); the meter confirms it, and power is at its load side."""
+        """C3-S6.09: through CSS and ADCS (C3-MSG-22), with the energy credit (C3-MSG-08); the meter confirms it (C3-MSG-10),
+        and power is at its load side."""
         case = self._case
         message_id = self._desk.activate(case.report) or 0
         case.until_decided(3)
@@ -274,6 +287,9 @@ class prepayment_trouble(PrepaymentKeywords):  # noqa: N801 - Robot finds a libr
             claim=getattr(self._check(message_id), "passed", None),
             expected=True,
         )
+        self._check_prepayment_sent(message_id)
+        available = [p.value for p in case.ask(case.mdms.receipts, case.meter_id) if p.value.message_id == message_id]
+        self._check_receipt_borne("the activation's receipt as it reached the CSS", available[0] if available else None)
         volts, _ = case.load_side()
         self._judge.check(
             "C3-S6.09",

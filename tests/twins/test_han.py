@@ -427,6 +427,16 @@ def test_a_meter_that_keeps_its_usage(make: Make) -> None:
     assert device.texts()
 
 
+def test_a_meter_that_keeps_its_demand(make: Make) -> None:
+    home = make("passes_no_demand_to_the_display", interval_min=15)
+    device = joined(home)
+    home.prepay()
+    home.after(3600)
+    assert device.of(han.Summation)
+    assert not device.of(han.Demand)
+    assert device.texts()
+
+
 def test_a_meter_that_leaves_out_the_time_left(make: Make) -> None:
     home = make("passes_balance_without_time_left")
     device = joined(home)
@@ -444,6 +454,7 @@ def test_no_defect_of_what_is_passed_was_forgotten() -> None:
         "passes_to_the_display_late",
         "passes_to_the_display_two_seconds_late",
         "passes_no_usage_to_the_display",
+        "passes_no_demand_to_the_display",
         "passes_balance_without_time_left",
     }
     assert tested == {name for name, d in CATALOGUE.items() if d.of == "ami-meter" and name.startswith("passes_")}

@@ -175,7 +175,8 @@ class HanPort:
     def recorded(self) -> None:
         """The meter has recorded an interval."""
         if "passes_no_usage_to_the_display" not in self._defects:
-            self._publish(self._summation(), self._demand())
+            withheld = "passes_no_demand_to_the_display" in self._defects
+            self._publish(self._summation(), *(() if withheld else (self._demand(),)))
 
     # --- Inside --------------------------------------------------------------------------------------------------------------
 

@@ -22,6 +22,8 @@ The Meter Logs Messages With Its Own Time And Their Code
     The Meters Clock Is Ahead By    90 seconds
     Meter Logs A Message With Its Own Time And Code    TEXT    text=Planned work on Tuesday
     Meter Logs A Message With Its Own Time And Code    CONNECT
+    Meter Logs A Message With Its Own Time And Code    BALANCE    cents=${4100}
+    Meter Logs A Message With Its Own Time And Code    PREPAYMENT    cents=${4200}
 
 The ADCS Passes Everything On To The MDMS
     [Tags]    C3-FR-12
@@ -48,6 +50,9 @@ The ADCS Logs Every Transaction
     The Head End Sends    TEXT    text=Thank you
     The Head End Sends    DISCONNECT
     The Head End Schedules An Event
+    The Head End Sends    TEST
+    The Head End Alerts    Your balance is low
+    The Customer Has Prepaid    1500
     ADCS Has Logged Every Message And Receipt
 
 The Meter Logs Every Transaction
@@ -58,6 +63,9 @@ The Meter Logs Every Transaction
     The Head End Sends    TEXT    text=Thank you
     The Head End Sends    DISCONNECT
     The Head End Schedules An Event
+    The Head End Sends    TEST
+    The Head End Alerts    Your balance is low
+    The Customer Has Prepaid    1500
     Meter Has Logged Every Message And Receipt
 
 The MDMS Makes Meter Data Available

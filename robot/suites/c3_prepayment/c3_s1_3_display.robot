@@ -18,6 +18,7 @@ The Display Device Shows Everything Whatever The Meters Own Display Does
     The Customer Has Prepaid    1200
     The Meters Own Display Shows    nothing
     Display Device Shows What The Meter Has To Show
+    Display Device Shows A Text    Planned work on Thursday
 
 The Meter Passes On At Once What It Receives And Records
     [Tags]    C3-NFR-01

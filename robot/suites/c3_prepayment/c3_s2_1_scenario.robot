@@ -15,6 +15,7 @@ Test Teardown       No Events Are Left
 *** Test Cases ***
 A Customer Prepays For A Weekend At Their Own Facility
     [Tags]    C3-S2    C3-MSG-01    C3-MSG-02    C3-MSG-03    C3-MSG-04    C3-MSG-05    C3-MSG-06    C3-MSG-07    C3-MSG-09
+    ...    C3-MSG-10    C3-MSG-11
     The Display Has Joined    1 minute
     The Display Shows An Earlier Balance    100
     Representative Signs In At The Website

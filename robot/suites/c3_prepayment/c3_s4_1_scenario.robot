@@ -14,7 +14,7 @@ Test Teardown       The Site Draws What It Is Provisioned With
 
 *** Test Cases ***
 A Customer Prepays Again By Hand
-    [Tags]    C3-S4    C3-MSG-13    C3-MSG-15
+    [Tags]    C3-S4    C3-MSG-06    C3-MSG-08    C3-MSG-13    C3-MSG-15
     The Display Has Joined    1 minute
     The Customer Has Chosen For Zero    disconnect
     The Customer Has Service Left For    50 hours
@@ -30,7 +30,7 @@ A Customer Prepays Again By Hand
     Service Was Never Interrupted    C3-S4.07
 
 An Automatic Payment Replenishes The Balance
-    [Tags]    C3-S4.01    C3-S4.06    C3-S4.07
+    [Tags]    C3-S4.01    C3-S4.06    C3-S4.07    C3-MSG-06    C3-MSG-08
     The Customer Has Agreed On Automatic Payments    3000
     The Customer Has Chosen For Zero    auto_replenish    disconnect
     The Customer Has Service Left For    50 hours

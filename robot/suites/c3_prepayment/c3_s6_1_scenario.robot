@@ -13,7 +13,7 @@ Test Teardown       The Faults Are Mended
 
 *** Test Cases ***
 Power Is Restored By Re-Activation
-    [Tags]    C3-S6    C3-MSG-18    C3-MSG-19    C3-MSG-20    C3-MSG-21    C3-MSG-22
+    [Tags]    C3-S6    C3-MSG-02    C3-MSG-08    C3-MSG-10    C3-MSG-18    C3-MSG-19    C3-MSG-20    C3-MSG-21    C3-MSG-22
     The Service Was Prepaid And Is Off    5000
     Representative Signs In At The Website
     Customer Reports No Power
@@ -30,7 +30,7 @@ Power Is Restored By Re-Activation
     Keep A Picture    restored
 
 There Is Still No Power After Re-Activation
-    [Tags]    C3-S6    C3-MSG-18    C3-MSG-19    C3-MSG-20    C3-MSG-21    C3-MSG-22
+    [Tags]    C3-S6    C3-MSG-02    C3-MSG-08    C3-MSG-10    C3-MSG-18    C3-MSG-19    C3-MSG-20    C3-MSG-21    C3-MSG-22
     The Service Was Prepaid And Is Off    5000
     The Feed Of The House Is Cut
     Representative Signs In At The Website
@@ -49,7 +49,7 @@ There Is Still No Power After Re-Activation
 
 The Meter Fails Its Test
     [Tags]    C3-S6.01    C3-S6.02    C3-S6.03    C3-S6.04    C3-S6.08    C3-S6.10
-    ...    C3-MSG-18    C3-MSG-19    C3-MSG-20    C3-MSG-22
+    ...    C3-MSG-02    C3-MSG-18    C3-MSG-19    C3-MSG-20    C3-MSG-22
     The Service Was Prepaid And Is Off    5000
     The Line To The Meter Is Cut
     Representative Signs In At The Website
