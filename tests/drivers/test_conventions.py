@@ -330,12 +330,16 @@ def homes_of(name: str) -> list[Path]:
     )
 
 
-@pytest.mark.parametrize("name", sorted(defects.CATALOGUE))
+ALL_DEFECTS = defects.CATALOGUE | defects.INSIDE
+
+
+@pytest.mark.parametrize("name", sorted(ALL_DEFECTS))
 def test_a_defect_stands_in_the_code_of_what_has_it(name: str) -> None:
-    defect = defects.CATALOGUE[name]
+    defect = ALL_DEFECTS[name]
     assert re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name)
     assert len(defect.does.split()) >= 3
-    assert defect.breaks
+    assert bool(defect.breaks) is (name in defects.CATALOGUE)
+    assert bool(defect.keeps) is (name in defects.INSIDE)
     homes = homes_of(defect.of)
     assert homes, f"there is no {defect.of}"
     holding = [
@@ -352,7 +356,7 @@ def test_no_code_asks_for_a_defect_that_is_not_in_the_catalogue() -> None:
         for found in re.finditer(
             r'"([a-z_0-9]+)" (?:not )?in (?:self\.)?_?defects\b', path.read_text(encoding="utf-8")
         ):
-            assert found[1] in defects.CATALOGUE, f"{path.relative_to(ROOT)}: {found[1]}"
+            assert found[1] in ALL_DEFECTS, f"{path.relative_to(ROOT)}: {found[1]}"
 
 
 def test_nothing_outside_the_twins_knows_a_defect() -> None:
@@ -360,7 +364,7 @@ def test_nothing_outside_the_twins_knows_a_defect() -> None:
         for path in (ROOT / top).rglob("*"):
             if path.suffix in (".py", ".robot"):
                 text = path.read_text(encoding="utf-8")
-                for name in defects.CATALOGUE:
+                for name in ALL_DEFECTS:
                     assert not re.search(rf"\b{name}\b", text), f"{path.relative_to(ROOT)} knows {name}"
 
 
