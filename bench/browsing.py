@@ -473,9 +473,11 @@ class Browsing:
 
     def identify_outage(self, report_id: int, credential: str) -> Shown:
         """Confirm who reports; the report's page, with what was prepaid once they are confirmed."""
-        self.go(f"/desk/outages/{report_id}")
-        self.fill(credential=credential)
-        return self.press("identify")
+        page = self.go(f"/desk/outages/{report_id}")
+        if self.offers("identify"):  # who has been confirmed is not asked again
+            self.fill(credential=credential)
+            page = self.press("identify")
+        return page
 
     def outage(self, report_id: int) -> Shown:
         """The page of a report: state, what was prepaid, tests (`check_test`, `switch`, `load_side_voltage`), orders."""
