@@ -119,7 +119,7 @@ def run_defects(
     """Run each defect (all of the catalogue by default) in a process of its own, `jobs` at a time; outcomes in the order
     asked for.
 
-    Each runs against the tests of what it breaks and of the scenarios around; `matrix` runs it against everything. Records
+    Each runs against the tests of what it breaks and of its scenario; `matrix` runs it against everything. Records
     go to `runs`, and are thrown away where that is None.
     """
     wanted = [_find(name) for name in names] if names else [*seeded.CATALOGUE.values(), *seeded.INSIDE.values()]

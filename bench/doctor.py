@@ -364,6 +364,12 @@ class _Examination:
             self._switch_no_more(f"{self._meter} is not who it should be")
             raise _Stop
 
+    def _link_of(self, name: str) -> HanLink | None:
+        """How a display is linked to the meter's network; None where it does not say, which is noted."""
+        display: Any = self._bench.drivers[name]
+        found: list[HanLink] = []
+        return found[0] if self._command(name, lambda: found.append(display.link())) else None
+
     def _join(self) -> None:
         """Give every display the time to join the network of the meter, which has power, and see whether the meter lets it in."""
         waiting = {n for n, d in self._bench.config.devices.items() if d.role == "Display"} & self._answers
@@ -371,12 +377,10 @@ class _Examination:
         until = self._bench.now + timedelta(seconds=_JOIN_S)
         while waiting:
             for name in sorted(waiting):
-                display: Any = self._bench.drivers[name]
-                found: list[HanLink] = []
-                if not self._command(name, lambda: found.append(display.link())):  # noqa: B023 - called at once
+                link = self._link_of(name)
+                if link is None:
                     waiting.discard(name)
                     continue
-                link = found[0]
                 seen[name].append(link.status)
                 if link.joined:
                     waiting.discard(name)
