@@ -119,7 +119,7 @@ class Bench:
 
     def _defective(self) -> set[str]:
         twins = {device.model for device in self.config.devices.values() if device.is_twin}
-        return twins | {"css", "adcs", "mdms", "fleet"}
+        return twins | {"css", "adcs", "mdms", "website", "fleet"}
 
     # --- up and down -------------------------------------------------------------------------------------------------
 

@@ -22,7 +22,7 @@ class Defect:
     """
 
     name: str
-    of: str  # a twin's model (`ami-meter`) or a system (`css`, `adcs`, `mdms`)
+    of: str  # a twin's model (`ami-meter`) or a system (`css`, `adcs`, `mdms`, `website`)
     breaks: tuple[str, ...]
     does: str
     keeps: tuple[str, ...] = ()
@@ -309,6 +309,9 @@ _add("mdms", "hides_meter_logs", "C3-FR-31", "stores meter logs and does not mak
 _add("mdms", "publishes_hourly", "C3-NFR-07", "makes data available at the full hour")
 _add("mdms", "publishes_two_seconds_late", "C3-NFR-07", "makes data available two seconds after they came in")
 _add("mdms", "hides_test_results", "C3-S6.07", "stores test results and does not make them available")
+
+# --- The website -----------------------------------------------------------------------------------------------------
+_add("website", "usage_without_latest_interval", "C3-NR-05", "shows a day's usage without its latest interval")
 
 # --- A simulated fleet -------------------------------------------------------------------------------------------------
 _add("fleet", "loses_messages", "C3-NFR-12", "never repeats a prepayment message that the network lost")

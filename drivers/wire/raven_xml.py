@@ -153,9 +153,13 @@ def flag(text: str | None) -> bool:
 # --- Fragments ---------------------------------------------------------------------------------------------------------
 
 
+_ONE_LINE = {code: " " for code in range(ord(" "))}
+"""A line break inside a field would end it for a reader of lines."""
+
+
 def _escaped(text: str) -> str:
-    # A line break inside a field would end it for a reader of lines.
-    return escape("".join(c if c >= " " else " " for c in text), quote=False)
+    # Most fields are numbers, and these by far the most of what a display says.
+    return text if text.isalnum() else escape(text.translate(_ONE_LINE), quote=False)
 
 
 def fragment(tag: str, fields: Iterable[tuple[str, str]]) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from html import unescape
 
 import pytest
@@ -130,3 +130,20 @@ def test_the_account_shows_its_latest_day_by_the_hour_and_all_days_of_its_histor
             day = (i.ends_at - i.length).astimezone(zone).date()
             wh[day] = wh.get(day, 0.0) + i.energy_wh
     days_match(ada, wh, texts)
+
+
+def test_the_usage_page_misses_the_latest_interval_with_the_defect_only(web_town: Callable[..., WebTown]) -> None:
+    def shown(*defects: str) -> tuple[int, int]:
+        here = web_town(*defects)
+        here.town.after(5 * 3_600 + 60)
+        ada = here.visitor("C-1")
+        latest = known(here)[-1]
+        day = (latest.ends_at - latest.length).astimezone(here.town.config.zone).date()
+        start = datetime.combine(day, time(), here.town.config.zone)
+        ada.get(f"/accounts/{ACCOUNT}/usage?day={day}")
+        return len(rows(ada, "intervals")), len(known(here, start.astimezone(UTC)))
+
+    said, held = shown()
+    assert said == held > 0
+    said, held = shown("usage_without_latest_interval")
+    assert said == held - 1

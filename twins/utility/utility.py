@@ -80,7 +80,9 @@ class Utility:
         )
         if config.website is not None and make_website is not None:
             self.website = make_website(
-                clock, self._engine, config, config.website, self.css, self.adcs, self.mdms, passwords or {}
+                *(clock, self._engine, config, config.website, self.css, self.adcs, self.mdms),
+                passwords or {},
+                of("website", defects),
             )
 
     def start(self) -> None:

@@ -23,9 +23,10 @@ _EVENTS = 20  # the latest ones of a balance that are shown
 class Views:
     """Pages that both sides show, each under its own addresses (`base`)."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, defects: frozenset[str] = frozenset()) -> None:
         self._site = site
         self._systems = site.systems
+        self._defects = defects
 
     def account(self, asked: Asked, base: str) -> Response:
         """Balance in money, energy and time, daily average and usage (C3-S1.12)."""
@@ -56,6 +57,8 @@ class Views:
         meter_id = systems.css.customers.account(asked.account).meter_id
         month = [s.value for s in systems.mdms.intervals(meter_id, usage.bounds(day - _MONTH, texts)[0], end)]
         intervals = [i for i in month if i.ends_at - i.length >= start]
+        if "usage_without_latest_interval" in self._defects:
+            intervals = intervals[:-1]
         price = systems.config.tariff.price_millicents_per_kwh
         days = [DayUsage(d, wh, cost_cents(wh, price)) for d, wh in by_day(month, texts.zone).items()]
         return self._site.show(

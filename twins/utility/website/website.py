@@ -38,13 +38,14 @@ class Website:
         adcs: Adcs,
         mdms: Mdms,
         passwords: Mapping[str, str],
+        defects: frozenset[str] = frozenset(),
     ) -> None:
         """`passwords`: first passwords, by login, of those whose hash the bench file doesn't give."""
         self.access = Access(clock, engine, config, website)
         self._passwords = dict(passwords)
         self.cashier = Cashier(clock, engine, css)
         site = Site(Systems(clock, config, website, css, mdms, adcs, self.access, self.cashier))
-        views = Views(site)
+        views = Views(site, defects)
         events = EventPages(site)
         self._at_zero = AtZeroPages(site)
         self.pages = [
