@@ -32,7 +32,7 @@ lint: $(VENV)/.ready ## Check style and types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-bench: $(VENV)/.ready ## Measure and hold against the targets
+bench: $(VENV)/.ready browser ## Measure and hold against the targets
 	$(BIN)/python -m benchmarks
 
 docs: $(VENV)/.ready ## Build the documentation into build/docs
@@ -100,10 +100,10 @@ $(NODE_CLIENT)/node_modules/.ready: $(NODE_CLIENT)/package.json
 	cd $(NODE_CLIENT) && npm install --no-package-lock --no-audit --no-fund --ignore-scripts --loglevel=error
 	@touch $@
 
-lock: ## Resolve and lock the requirements anew
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header pyproject.toml -o requirements/run.txt
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header pyproject.toml --group dev -o requirements/dev.txt
-	echo uv | uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header - -o requirements/uv.txt
+lock: | $(filter .uv/bin/uv,$(UV)) ## Resolve and lock the requirements anew
+	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header pyproject.toml -o requirements/run.txt
+	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header pyproject.toml --group dev -o requirements/dev.txt
+	echo uv | $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header - -o requirements/uv.txt
 
 clean: ## Remove what was made
 	rm -rf $(VENV) .uv runs build .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis $(NODE_CLIENT)/node_modules

@@ -493,11 +493,6 @@ class Browsing:
         self.go(f"/desk/outages/{report_id}")
         return self.press(action)
 
-    def order_of(self, report_id: int, kind: str) -> Shown:
-        """The `field` or `trouble` order of a report; its page."""
-        self.go(f"/desk/outages/{report_id}")
-        return self.follow(f'[data-order="{kind}"]')
-
     # --- the customer ---
 
     def read_account(self, account: str) -> Shown:
@@ -535,9 +530,3 @@ class Browsing:
         self.go(f"/accounts/{account}/replenish")
         self._fill_means(amount_cents, data)
         return self._settled(self.press("agree"))
-
-    def report_outage(self, account: str, text: str) -> Shown:
-        """The customer reports no power; the page with the reports and their progress."""
-        self.go(f"/accounts/{account}/outage")
-        self.fill(text=text)
-        return self.press("report")

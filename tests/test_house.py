@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -92,10 +94,14 @@ def test_no_file_carries_a_registry_address_or_a_lock_that_would() -> None:
     files = [p for p in _tracked() if p.is_file()]
     assert not [p for p in files if p.name in ("uv.lock", "package-lock.json")]
     for path in files:
-        if path.suffix in (".txt", ".toml", ".yaml", ".md", ".py", "") and "--index-url" in path.read_text(
-            "utf-8", "ignore"
-        ):
-            assert path == Path(__file__), path
+        if path != Path(__file__):
+            said = path.read_text("utf-8", "ignore")
+            assert not [sign for sign in ("--index-url", "--extra-index", "registry=", "_authToken") if sign in said], (
+                path
+            )
+    # What is locked is pinned by name, version and hash: where it comes from is the installer's own setting.
+    for path in (*(ROOT / "requirements").iterdir(), ROOT / "tests" / "clients" / "opcua" / "package.json"):
+        assert "://" not in path.read_text("utf-8"), path
 
 
 def test_nothing_that_is_ignored_is_kept_all_the_same() -> None:
@@ -119,3 +125,14 @@ def test_only_the_clock_asks_the_operating_system_for_the_time() -> None:
                     ("time", "time"),
                     ("date", "today"),
                 }, f"{_name(path)}:{node.lineno} asks {'.'.join(asked)}"
+
+
+def test_every_dependency_is_said_why() -> None:
+    asked = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    named = [*asked["project"]["dependencies"], *asked["dependency-groups"]["dev"]]
+    rows = [line.split("|") for line in (ROOT / "CONTRIBUTING.md").read_text("utf-8").splitlines() if line[:1] == "|"]
+    why = {one.strip().lower(): row[3].strip() for row in rows if len(row) > 4 for one in row[1].split(",")}
+    for requirement in named:
+        name = re.match(r"[\w-]+", requirement)
+        assert name is not None
+        assert why.get(name[0].lower()), f"CONTRIBUTING does not say why {name[0]}"
