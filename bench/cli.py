@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import signal
 import sys
+import time
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -147,6 +149,7 @@ def defects(
                 ids = f"keeps {' '.join(d.keeps)}" if d.keeps else " ".join(d.breaks)
                 print(f"{d.name:<32} {d.of:<12} {ids:<24} {d.does}")
         return
+    began = time.monotonic()
     outcomes = run_defects(
         [d.name for d in chosen], bench_file=bench, seed=seed, jobs=jobs, matrix=matrix, console=_progress(as_json)
     )
@@ -156,7 +159,7 @@ def defects(
         console = Console()
         if console.is_terminal:
             console.print(table(outcomes))
-        print("; ".join(summary(outcomes)))
+        print("; ".join([*summary(outcomes), f"{timedelta(seconds=round(time.monotonic() - began))} on the clock"]))
     raise typer.Exit(1 if any(outcome.escaped for outcome in outcomes) else 0)
 
 

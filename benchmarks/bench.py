@@ -69,9 +69,11 @@ def run() -> list[Figure]:
     with tempfile.TemporaryDirectory() as scratch:
         only = ["certify", "--bench", BENCH, "--only", "C3-S1"]
         runs = [_timed([*only, "--out", f"{scratch}/{k}"]) for k in range(ROUNDS)]
+        whole = _timed(["certify", "--bench", BENCH, "--out", f"{scratch}/whole"])
     ups = [_until_up() for _ in range(ROUNDS)]
     return [
         Figure("C3-S1 certified, start to verdict", statistics.median(r[0] for r in runs), "s", "< 10"),
+        Figure("all of C3 certified, start to verdict", whole[0], "s", "< 90"),
         Figure("bench up, start to ready", statistics.median(ups), "s", "< 4"),
         Figure("certify, greatest resident size", max(r[1] for r in runs), "MB", "< 350"),
         Figure("twinbench --help", statistics.median(helps), "s", "< 0.5"),

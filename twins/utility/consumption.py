@@ -53,19 +53,19 @@ def profile(intervals: Sequence[Interval], zone: ZoneInfo) -> Profile | None:
     An hour never seen counts as the mean of the others.
     """
     energy, hours = [0.0] * 24, [0.0] * 24
-    whole = [i for i in intervals if i.complete]
-    for i in whole:
-        hour = _local_hour(i.ends_at - i.length, zone)
-        energy[hour] += i.energy_wh
-        hours[hour] += i.length.total_seconds() / 3600
-    if not whole:
+    starts, ends = [], []
+    for i in intervals:
+        if i.complete:
+            start = i.ends_at - i.length
+            hour = _local_hour(start, zone)
+            energy[hour] += i.energy_wh
+            hours[hour] += i.length.total_seconds() / 3600
+            starts.append(start)
+            ends.append(i.ends_at)
+    if not starts:
         return None
     mean = math.fsum(energy) / math.fsum(hours)
-    return Profile(
-        tuple(e / h if h else mean for e, h in zip(energy, hours, strict=True)),
-        min(i.ends_at - i.length for i in whole),
-        max(i.ends_at for i in whole),
-    )
+    return Profile(tuple(e / h if h else mean for e, h in zip(energy, hours, strict=True)), min(starts), max(ends))
 
 
 def _hours(start: datetime, until: datetime, zone: ZoneInfo) -> Iterator[tuple[datetime, float, int]]:

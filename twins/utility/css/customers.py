@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from drivers.roles import AtZero, Billing
@@ -19,6 +19,9 @@ from twins.utility.css.records import AccountData, CustomerData, Entry, Identity
 from twins.utility.css.tables import AccountRow, CustomerRow, IdentityCheckRow, RequestRow
 from twins.utility.errors import NotAccepted, Reason
 from twins.utility.identity import hashed, matches
+
+# Made once: whatever a meter publishes is asked for its account.
+_AT_METER = select(AccountRow).where(AccountRow.meter_id == bindparam("meter"))
 
 
 class Customers(Part):
@@ -74,7 +77,7 @@ class Customers(Part):
     def at_meter(self, meter_id: str) -> AccountRow | None:
         """The account of a meter."""
         with Session(self._engine) as session:
-            return session.scalar(select(AccountRow).where(AccountRow.meter_id == meter_id))
+            return session.scalar(_AT_METER, {"meter": meter_id})
 
     def customer_of(self, account: AccountRow) -> CustomerRow:
         """Who holds an account."""
