@@ -306,6 +306,8 @@ _add("adcs", "drops_zero_moment", "C3-MSG-13", "sends balances without the estim
 # --- MDMS ------------------------------------------------------------------------------------------------------------
 _add("mdms", "receipts_not_published", "C3-S1.10 C3-S2.12 C3-S5.05", "logs receipts and does not make them available")
 _add("mdms", "hides_meter_logs", "C3-FR-31", "stores meter logs and does not make them available")
+_add("mdms", "hides_balances", "C3-FR-31", "stores balance statements and does not make them available")
+_add("mdms", "hides_schedules", "C3-FR-31", "stores the schedules of meters and does not make them available")
 _add("mdms", "publishes_hourly", "C3-NFR-07", "makes data available at the full hour")
 _add("mdms", "publishes_two_seconds_late", "C3-NFR-07", "makes data available two seconds after they came in")
 _add("mdms", "hides_test_results", "C3-S6.07", "stores test results and does not make them available")

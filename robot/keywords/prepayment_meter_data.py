@@ -109,9 +109,13 @@ class prepayment_meter_data(PrepaymentKeywords):  # noqa: N801 - Robot finds a l
 
     @keyword
     def meter_data_can_be_read_over_rest(self) -> None:
-        """C3-FR-31: as another system does, all that the MDMS has logged of each kind."""
-        for name, kind in (("receipts", "receipt"), ("intervals", "interval"), ("logs", "log"), ("tests", "test")):
-            logged = self._logged(kind)
+        """C3-FR-31: as another system does, all that the MDMS has logged of each kind, and the schedule that the meter holds."""
+        case = self._case
+        case.send(MessageCode.SCHEDULE, **case.event())
+        case.send(MessageCode.BALANCE, **case.balance_message(1400, timedelta(hours=60)))
+        case.collect()
+        for kind in ("receipt", "interval", "log", "test", "balance", "schedule"):
+            name, logged = f"{kind}s", len(case.meter.schedule()) if kind == "schedule" else self._logged(kind)
             self._judge.check(
                 "C3-FR-31",
                 f"{name} over REST: of {logged} logged",

@@ -126,6 +126,21 @@ def logs_are_available(here: Town) -> bool:
     return bool(here.ask(here.utility.mdms.logs, METER))
 
 
+def balances_are_available(here: Town) -> bool:
+    paid(here)
+    assert here.ask(here.utility.mdms.received, Kind.BALANCE, METER)
+    return bool(here.ask(here.utility.mdms.balances, METER))
+
+
+def schedules_are_available(here: Town) -> bool:
+    start = here.clock.now() + timedelta(days=2)
+    event = {"event_id": 7, "starts_at": start, "ends_at": start + timedelta(hours=4), "credit_wh": 9_000}
+    command(here, MessageCode.SCHEDULE, at_zero=AtZero.DISCONNECT, **event)
+    here.after(30)
+    assert here.ask(here.utility.mdms.received, Kind.SCHEDULE, METER)
+    return bool(here.ask(here.utility.mdms.schedules, METER))
+
+
 def published_at_once(here: Town) -> bool:
     paid(here)
     (receipt,) = here.ask(here.utility.mdms.received, Kind.RECEIPT, METER)
@@ -468,6 +483,8 @@ PROBES: dict[str, Probe] = {
     "drops_zero_moment": zero_moment_is_told,
     "receipts_not_published": receipt_is_available,
     "hides_meter_logs": logs_are_available,
+    "hides_balances": balances_are_available,
+    "hides_schedules": schedules_are_available,
     "publishes_hourly": published_at_once,
     "publishes_two_seconds_late": published_at_once,
     **TROUBLE_PROBES,

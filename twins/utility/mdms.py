@@ -240,7 +240,7 @@ class Mdms:
             "zero_at": statement.zero_at,
             "at_zero": None if statement.at_zero is None else statement.at_zero.value,
         }
-        self._store(Kind.BALANCE, meter_id, [columns])
+        self._store(Kind.BALANCE, meter_id, [columns], hidden="hides_balances" in self._defects)
 
     def store_schedule(self, meter_id: str, events: Sequence[ScheduledEvent]) -> None:
         """Take over the schedule that a meter holds now: events it no longer holds are withdrawn. Publishes it."""
@@ -269,7 +269,7 @@ class Mdms:
             for e in events
             if e not in known
         )
-        self._store(Kind.SCHEDULE, meter_id, columns)
+        self._store(Kind.SCHEDULE, meter_id, columns, hidden="hides_schedules" in self._defects)
 
     # --- what other systems may ask ---
 
