@@ -25,7 +25,7 @@ soak: $(VENV)/.ready browser ## The healthy twin bench with 20 seeds: none may f
 	$(BIN)/python -m bench.soak
 
 test: $(VENV)/.ready apt browser node-client ## Run all tests
-	$(BIN)/pytest -n auto --dist loadfile
+	$(BIN)/pytest -n auto --dist loadfile --durations=25
 
 lint: $(VENV)/.ready ## Check style and types
 	$(BIN)/ruff format --check .
