@@ -114,7 +114,8 @@ def controlled_sources(devices: Mapping[str, Placed]) -> dict[str, str]:
 
 
 class Safety:
-    """Guards the drivers of a bench. `alarm` says why the bench was switched off in the middle of a run, None as long as not.
+    """Guards the drivers of a bench. `alarm` says why the bench was switched off in the middle of a run, None as long as not;
+    while it stands nothing is switched on, whoever asks, and it stands until the bench is brought up again.
 
     `site` is any site of the bench's wiring: only who feeds whom counts, states are read from the devices.
     """
@@ -130,6 +131,7 @@ class Safety:
     ) -> None:
         """`ask`: puts a question to the operator; at the terminal unless told otherwise."""
         self.alarm: str | None = None
+        self._why, self._told = "", False  # of the alarm: what raised it, and whether the log has it
         self._config = config
         self._roles = {name: device.role for name, device in devices.items()}
         self._drivers = drivers
@@ -163,6 +165,8 @@ class Safety:
         if command == "on":
             self._known(name)
         on = self._switches_on(name, command, args)
+        if self.alarm is not None and (on.contacts or on.sources or command == "on"):
+            raise Refused(f"{name}: {command}: {self.alarm}; close the door and bring the bench up again")
         if not (on.contacts or on.sources):
             return
         self._door_closed(name, command)
@@ -317,21 +321,29 @@ class Safety:
         return door.input <= len(states) and states[door.input - 1]
 
     def look(self) -> None:
-        """Look at the door, where an instrument reads it. Open while something is on: switch all off, and raise the alarm."""
+        """Look at the door, where an instrument reads it. Open while something is on: switch all off, and raise the alarm.
+
+        While the alarm stands, whatever is on all the same is switched off whether the door is open or not: a command that
+        was under way when the alarm came, an output that could not be switched off before.
+        """
         door = self._config.door
-        if door is None or door.operator or self.alarm is not None or not self._on:
+        if door is None or door.operator or not self._on:
             return
-        try:
-            if self._door():
-                return
-            why = "the door of the bench was opened while it was on"
-        except DeviceError as no:
-            why = f"the door of the bench cannot be seen while it is on: {no}"
-        troubles = self.make_safe()
-        self.alarm = "; ".join(
-            [f"{why} (twinbench.safety.door: input {door.input} of {door.device}); all is switched off", *troubles]
-        )
-        _log.error("%s", self.alarm)
+        if self.alarm is None:
+            try:
+                if self._door():
+                    return
+                why = "the door of the bench was opened while it was on"
+            except DeviceError as no:
+                why = f"the door of the bench cannot be seen while it is on: {no}"
+            # Before anything is switched off: from now on nobody switches it on again.
+            self._why = f"{why} (twinbench.safety.door: input {door.input} of {door.device}); all is switched off"
+            self.alarm = self._why
+        said = self.alarm if self._told else None
+        self.alarm = "; ".join([self._why, *self.make_safe()])
+        if self.alarm != said:
+            self._told = True
+            _log.error("%s", self.alarm)
 
     def watch(self) -> None:
         """Look at the door every half second of real time until `unwatch()`."""

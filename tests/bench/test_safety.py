@@ -29,6 +29,7 @@ from pymodbus.client import ModbusSerialClient
 from bench import inventory
 from bench.bench import Bench, BenchError
 from bench.data import BadInput
+from bench.trouble import NoPowerCase
 from drivers.errors import LinkLost, NotSupported, OutOfRange, Refused
 
 ROOT = Path(__file__).parents[2]
@@ -214,6 +215,47 @@ def test_a_door_opened_in_the_middle_switches_all_off(benches: Benches) -> None:
     press_door(bench)  # and closing it does not switch anything on again
     refused(Refused, lambda: bench.wait_until(lambda: True, 1), *says)
     assert bench.loop.call(all_off, bench)
+
+
+def test_after_an_alarm_nothing_is_switched_on_again(benches: Benches) -> None:
+    """The door is closed and opened again: in between nobody gets anything on, by whatever way."""
+    bench = benches({"door": DOOR})
+    relay, source, load = (bench.device(name) for name in ("relay", "source", "load"))
+    press_door(bench)
+    bench.safety.look()
+    assert bench.loop.call(all_off, bench)
+    press_door(bench)
+    bench.safety.look()
+    says = ("was opened while it was on", "twinbench.safety.door: input 1 of relay", "bring the bench up again")
+    for what, switch_on in {
+        "source: on": source.on,
+        "relay: close": lambda: relay.close(1),
+        "relay: pulse": lambda: relay.pulse(2, 1.0),
+        "load: on": load.on,
+    }.items():
+        refused(Refused, switch_on, what, *says)
+    refused(Refused, NoPowerCase(bench).mend, "relay: close", *says)
+    assert bench.loop.call(all_off, bench)
+    press_door(bench)
+    bench.safety.look()
+    refused(Refused, bench.check, *says[:2])
+    assert bench.loop.call(all_off, bench)
+
+
+def test_what_is_on_all_the_same_is_switched_off_while_the_alarm_stands(benches: Benches) -> None:
+    """An output that could not be switched off when the alarm came is switched off as soon as it can be."""
+    bench = benches({"door": DOOR}, _quick)
+    source: Any = bench.twins["source"]
+    bench.call(source.inject, "silent")
+    press_door(bench)
+    bench.safety.look()
+    assert "source may still be on" in str(bench.safety.alarm)
+    assert bench.loop.call(source.is_on)
+    bench.call(source.inject, "silent", False)
+    press_door(bench)  # which is closed again
+    bench.safety.look()
+    assert bench.loop.call(all_off, bench)
+    assert "may still be on" not in str(bench.safety.alarm)
 
 
 def test_a_door_that_cannot_be_seen_counts_as_open(benches: Benches) -> None:
