@@ -596,6 +596,36 @@ def test_a_signal_switches_all_off_before_the_process_ends(site: Site, number: s
     assert site.is_off()
 
 
+def test_however_often_it_is_interrupted_it_switches_off_first(site: Site) -> None:
+    """Interrupted again and again while a source that is slow to answer has not switched off yet."""
+    with site.up() as process:
+        site.process.send_signal(signal.SIGSTOP)
+        try:
+            for _ in range(8):
+                process.send_signal(signal.SIGINT)
+                time.sleep(0.1)
+        finally:
+            site.process.send_signal(signal.SIGCONT)
+        process.communicate(timeout=30)
+    assert site.is_off()
+
+
+def test_outputs_do_not_wait_for_a_loop_that_is_busy(site: Site) -> None:
+    bench = Bench(inventory.load(site.bench_file, site.links))
+    bench.up()
+    go_on, opened = threading.Event(), threading.Event()
+    bench.drivers["relay"].commanded.append(lambda command, args: opened.set() if command == "open_all" else None)
+    coming_down = threading.Thread(target=bench.down)
+    try:
+        bench.loop.loop.call_soon_threadsafe(go_on.wait, 15)
+        coming_down.start()
+        assert opened.wait(3), "contacts are closed for as long as the loop is busy"
+    finally:
+        go_on.set()
+        coming_down.join()
+    assert site.is_off()
+
+
 FAILS = """
     import sys
     from pathlib import Path
