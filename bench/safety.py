@@ -7,6 +7,7 @@ names the key of the bench file. Ceilings, door and buses are those of `twinbenc
 from __future__ import annotations
 
 import logging
+import math
 import os
 import sys
 import threading
@@ -20,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from drivers.device import DeviceDriver
 from drivers.errors import DeviceError, OutOfRange, Refused
-from twins.wiring import Bus, Contact, Node, Site, Source
+from twins.wiring import Bus, Contact, Load, Node, Site, Source
 
 _UNITS = {"voltage_v": "V", "current_a": "A", "power_w": "W"}
 _OF = {"limit_v": "voltage_v"}  # a voltage limit is held below the same ceiling
@@ -43,6 +44,7 @@ class Ceiling(BaseModel):
 
     voltage_v: _Positive | None = None
     current_a: _Positive | None = None
+    """Of a load that draws a power: that, by the power factor and the lowest voltage that its sources are set to."""
     power_w: _Positive | None = None
     """Of a source: the voltage it is set to, times the current at which it trips."""
 
@@ -144,6 +146,8 @@ class Safety:
             if device.role == "Relay"
         }
         self._sources = {device: node for node, device in controlled_sources(devices).items()}
+        self._inputs = {name: device.options.get("load") for name, device in devices.items() if device.role == "AcLoad"}
+        self._drawn: dict[str, tuple[float, float]] = {}  # loads that draw a power: that, and the power factor
         self._lock = threading.Lock()
         self._set: dict[str, dict[str, float]] = {name: {} for name in devices}  # what each was last set to
         self._on: set[str] = set()  # contacts and sources that were asked on, and not yet off again
@@ -162,6 +166,11 @@ class Safety:
             self._below(name, quantity, value)
         if self._roles[name] == "AcSource" and asked:
             self._below_power(name, {**self._set[name], **asked})
+            if "voltage_v" in asked:
+                for load, drawn in list(self._drawn.items()):
+                    self._below_drawn(load, drawn, {name: asked["voltage_v"]})
+        if self._roles[name] == "AcLoad" and command == "set_power":
+            self._below_drawn(name, _drawn(args), {})
         if command == "on":
             self._known(name)
         on = self._switches_on(name, command, args)
@@ -187,6 +196,10 @@ class Safety:
         """Keep what a device has taken."""
         with self._lock:
             self._set[name] |= _asked(self._roles[name], command, args)
+            if self._roles[name] == "AcLoad" and command in ("set_current", "set_power", "reset"):
+                self._drawn.pop(name, None)
+                if command == "set_power":
+                    self._drawn[name] = _drawn(args)
             if command == "reset":
                 self._set[name] = {} if self._roles[name] == "AcSource" else {"current_a": 0.0}
             if self._roles[name] == "AcSource" and command in ("off", "reset"):
@@ -216,6 +229,46 @@ class Safety:
     def _below_power(self, name: str, settings: Mapping[str, float]) -> None:
         if "voltage_v" in settings and "current_a" in settings:
             self._below(name, "power_w", settings["voltage_v"] * settings["current_a"])
+
+    def _below_drawn(self, load: str, drawn: tuple[float, float], asked: Mapping[str, float]) -> None:
+        """A load that draws a power takes the more current the lower its voltage: the lowest that it may have by what its
+        sources are set to, with what is just `asked` of one of them."""
+        ceiling = self._ceiling(load, "current_a")
+        if ceiling is None:
+            return
+        power, factor = drawn
+        found = self._voltages(load)
+        if asked and not asked.keys() & found.keys():
+            return  # of a source that does not feed it
+        voltages = {**found, **asked}
+        unknown = sorted(source for source, volts in voltages.items() if volts is None)
+        if unknown or not voltages:
+            raise Refused(
+                f"{load}: what {' and '.join(unknown) or 'its source'} is set to is not known, and {ceiling[1]} is "
+                f"{ceiling[0]:g} A; set_output first, or set_current of {load} instead of set_power"
+            )
+        volts = min(v for v in voltages.values() if v is not None)
+        amperes = power / (volts * abs(factor)) if volts > 0 else math.inf
+        if power > 0 and not amperes <= ceiling[0]:
+            raise OutOfRange(
+                f"{load}: {power:g} W at a power factor of {factor:g} and {volts:g} V would draw {amperes:.3g} A, above the "
+                f"bench's ceiling, {ceiling[1]}: {ceiling[0]:g} A" + (f"; set_current of {load} first" if asked else "")
+            )
+
+    def _voltages(self, load: str) -> dict[str, float | None]:
+        """What may be the voltage at a load's input, by the source that leads there; None where it is not known."""
+        node = self._site.nodes.get(str(self._inputs[load]))
+        legs = node.legs if isinstance(node, Load) else (0,)
+        devices = {source: device for device, source in self._sources.items()}
+        found: dict[str, float | None] = {}
+        for above in _above(node):
+            source = self._site.nodes[above]
+            if above in devices:
+                found[devices[above]] = self._set[devices[above]].get("voltage_v")
+            elif isinstance(source, Source):  # nobody here sets it: it is as the bench file says
+                ends = [source.voltages[leg] for leg in legs]
+                found[above] = abs(ends[0] - (ends[1] if len(ends) == 2 else 0))
+        return found
 
     def _known(self, name: str) -> None:
         """A ceiling is worth nothing where a device was set before the bench came, or by hand."""
@@ -402,8 +455,13 @@ def _above(node: Node | None) -> Iterator[str]:
         node = node.parent
 
 
+def _drawn(args: tuple[Any, ...]) -> tuple[float, float]:
+    """Power in watts and power factor that `set_power` asks for."""
+    return float(args[0]), float(args[1]) if len(args) > 1 else 1.0
+
+
 def _asked(role: str, command: str, args: tuple[Any, ...]) -> dict[str, float]:
-    """What a command sets, by quantity. Other arguments (a power factor) have no ceiling."""
+    """What a command sets, by quantity. Other arguments (a power factor) have no ceiling of their own."""
     if role == "AcSource" and command == "set_output":
         return {"voltage_v": float(args[0])}
     if role == "AcSource" and command == "set_limits":

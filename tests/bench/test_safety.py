@@ -125,6 +125,52 @@ def test_nothing_above_a_ceiling_goes_out(benches: Benches) -> None:
     assert sent
 
 
+def test_a_load_that_draws_a_power_keeps_below_the_ceiling_of_current(benches: Benches) -> None:
+    bench = benches({"site": {"current_a": 8}, "ceilings": {"load": {"current_a": 3}}}, _modest)
+    source, load, analyzer = (bench.device(name) for name in ("source", "load", "analyzer"))
+    bench.device("meter").connect()
+    key = "twinbench.safety.ceilings.load.current_a: 3 A"
+    refused(OutOfRange, lambda: load.set_power(1100), "load", "1100 W", "250 V", "4.4 A", key)
+    refused(OutOfRange, lambda: load.set_power(740, 0.5), "power factor of 0.5", "5.92 A", key)
+    refused(OutOfRange, lambda: load.set_power(740, -0.5), "power factor of -0.5", "5.92 A", key)
+    load.set_power(740)
+    bench.advance(2)
+    assert 2.9 < analyzer.read().current_a <= 3
+    # Less voltage is more current.
+    refused(
+        OutOfRange, lambda: source.set_output(240, 60), "740 W", "240 V", "3.08 A", key, "set_current of load first"
+    )
+    source.set_output(247, 60)
+    load.set_current(2)
+    source.set_output(120, 60)
+    load.set_power(340)
+    source.reset()
+    refused(
+        Refused, lambda: load.set_power(10), "what source is set to is not known", key.replace(":", " is"), "set_output"
+    )
+
+
+def test_the_twin_bench_counts_a_load_s_power_factor() -> None:
+    bench = Bench(inventory.load(TWIN))
+    with bench:
+        load = bench.device("load")
+        refused(OutOfRange, lambda: load.set_power(2200, 0.5), "18.3 A", "twinbench.safety.site.current_a: 8 A")
+        load.set_power(1900)
+
+
+def test_a_load_s_voltage_is_that_of_a_source_which_nobody_sets(benches: Benches) -> None:
+    """The lower of two that may feed the bus counts: a generator of 230 V beside a source set to 250 V."""
+
+    def ceiled(data: Data) -> None:
+        two_feeders(data)
+        _modest(data)
+
+    bench = benches({"ceilings": {"load": {"current_a": 3}}}, ceiled)
+    load = bench.device("load")
+    refused(OutOfRange, lambda: load.set_power(700), "230 V", "3.04 A", "twinbench.safety.ceilings.load.current_a")
+    load.set_power(690)
+
+
 def _modest(data: Data) -> None:
     strategy_of(data).update(source_voltage_v=250, source_limit_v=250, source_limit_a=5)
 
