@@ -28,7 +28,7 @@ from bench.data import BadInput
 from bench.evidence.record import Record
 from bench.inventory import DeviceConfig, Inventory, leads_to
 from bench.loop import LoopThread
-from bench.safety import Safety, safe_order
+from bench.safety import TRIPPED, Safety, safe_order
 from bench.strategy import SiteStrategy
 from bench.website import first_passwords, password
 from drivers.device import DeviceDriver
@@ -265,6 +265,9 @@ class Bench:
         if self.clock.stepped:
             self.strategy.hold_s = 0.0
         self.safety = Safety(self.config.safety, self.config.devices, self.drivers, self.shadow_site)
+        for name, driver in self.drivers.items():
+            if self.config.devices[name].role == "Meter":
+                driver.causes.append(self._cause)
 
     def reach(self, name: str) -> None:
         """Third piece, one device at a time: open its link. LinkLost where nobody or somebody else is there."""
@@ -551,6 +554,15 @@ class Bench:
         stopped = self._stopped()
         if stopped is not None:
             raise stopped
+
+    def tripped(self) -> str | None:
+        """Which source or load has tripped, in one line with its remedy; None where none has."""
+        cause = self._cause()
+        return None if cause is None else "; ".join(cause)
+
+    def _cause(self) -> tuple[str, str] | None:
+        found = self.safety.tripped()
+        return None if found is None else (found, TRIPPED)
 
     def call(self, fn: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """Run a function on the loop between two steps of the clock: for asking and telling the utility's systems."""

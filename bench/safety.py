@@ -28,6 +28,9 @@ _OF = {"limit_v": "voltage_v"}  # a voltage limit is held below the same ceiling
 
 _Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
+TRIPPED = "see what draws too much or shorts, then clear the trip"
+"""What to do about a trip."""
+
 WATCH_S = 0.5
 """How often a door is looked at while a bench on real time is up."""
 
@@ -151,6 +154,7 @@ class Safety:
         self._lock = threading.Lock()
         self._set: dict[str, dict[str, float]] = {name: {} for name in devices}  # what each was last set to
         self._on: set[str] = set()  # contacts and sources that were asked on, and not yet off again
+        self._loading: set[str] = set()  # loads that were switched on, and not yet off again
         self._watching: threading.Event | None = None
         self._watcher: threading.Thread | None = None
         for name, driver in drivers.items():
@@ -196,6 +200,8 @@ class Safety:
         """Keep what a device has taken."""
         with self._lock:
             self._set[name] |= _asked(self._roles[name], command, args)
+            if self._roles[name] == "AcLoad" and command in ("on", "off", "reset"):
+                (self._loading.add if command == "on" else self._loading.discard)(name)
             if self._roles[name] == "AcLoad" and command in ("set_current", "set_power", "reset"):
                 self._drawn.pop(name, None)
                 if command == "set_power":
@@ -417,6 +423,33 @@ class Safety:
             self._watching.set()
             self._watcher.join(10)
             self._watching = self._watcher = None
+
+    # --- trips ---------------------------------------------------------------------------------------------------------
+
+    def tripped(self) -> str | None:
+        """Which sources have tripped, and which loads have since they were switched on, and how they are set; None where none
+        has. Who does not answer is not counted."""
+        found = [said for name in safe_order(self._roles) for said in self._tripped(name)]
+        return "; ".join(found) or None
+
+    def _tripped(self, name: str) -> Iterator[str]:
+        driver = self._drivers[name]
+        if self._roles[name] not in ("AcSource", "AcLoad") or driver.state is not BindingState.active:
+            return
+        device: Any = driver
+        try:
+            # A load also names what merely keeps it from loading, no voltage say. It stays on then.
+            if self._roles[name] == "AcLoad" and (name not in self._loading or device.is_on()):
+                return
+            trips = device.trips() if hasattr(device, "trips") else ()
+        except DeviceError:
+            return
+        if trips:
+            settings = self._set[name]
+            how = " and ".join(
+                f"{settings[quantity]:g} {unit}" for quantity, unit in _UNITS.items() if quantity in settings
+            )
+            yield f"{name} tripped: {', '.join(trips)}" + (f" (set to {how})" if how else "")
 
     # --- safe ----------------------------------------------------------------------------------------------------------
 
