@@ -67,7 +67,7 @@ class DeviceDriver(Driver):
             hear(command, args)
 
     def silent(self, what: str, remedy: str) -> LinkLost:
-        """The error of a device that does not answer, by what else on the bench is the cause of it where there is such a thing."""
+        """The error of a device that does not answer: by its cause, where something else on the bench is known to be that."""
         for cause in self.causes:
             found = cause()
             if found is not None:
