@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import functools
 import logging
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from datetime import datetime
@@ -26,7 +28,7 @@ from bench.data import BadInput
 from bench.evidence.record import Record
 from bench.inventory import DeviceConfig, Inventory, leads_to
 from bench.loop import LoopThread
-from bench.safety import Safety, safe_order
+from bench.safety import TRIPPED, Safety, safe_order
 from bench.strategy import SiteStrategy
 from bench.website import first_passwords, password
 from drivers.device import DeviceDriver
@@ -45,6 +47,9 @@ T = TypeVar("T")
 
 UNITS = {"v": "V", "a": "A", "w": "W", "va": "VA", "var": "var", "wh": "Wh", "hz": "Hz", "deg": "°", "factor": "1"}
 """Units by the last word of a reading's field."""
+
+_SAFE = "safe outputs"
+"""The step of coming down that goes before all others."""
 
 _log = logging.getLogger("twinbench")
 
@@ -260,6 +265,9 @@ class Bench:
         if self.clock.stepped:
             self.strategy.hold_s = 0.0
         self.safety = Safety(self.config.safety, self.config.devices, self.drivers, self.shadow_site)
+        for name, driver in self.drivers.items():
+            if self.config.devices[name].role == "Meter":
+                driver.causes.append(self._cause)
 
     def reach(self, name: str) -> None:
         """Third piece, one device at a time: open its link. LinkLost where nobody or somebody else is there."""
@@ -269,7 +277,7 @@ class Bench:
 
     def keep_safe(self) -> None:
         """From now on `down()` makes the outputs safe, first of all. Wanted before anything is switched."""
-        self._undo.append(("safe outputs", self._make_safe))
+        self._undo.append((_SAFE, self._make_safe))
 
     def _acquired(self, environment: Any, name: str) -> None:
         from bench.place import AcquiredPlace, PlaceError
@@ -285,11 +293,13 @@ class Bench:
         if self.place is not None:
             self.place.let_go()
         if self.mirror is not None:
-            self.loop.call(self.mirror.hush)
-        self.safety.unwatch()
+            # Without waiting for it: the loop may be busy, or gone.
+            with contextlib.suppress(RuntimeError):
+                self.loop.loop.call_soon_threadsafe(self.mirror.hush)
         # No time passes from here on: the utility would go on sending to a meter that has no power.
         self.strategy.let_pass = lambda seconds: None
         troubles = self.safety.make_safe()
+        self.safety.unwatch()
         self.strategy.status = type(self.strategy.status).UNKNOWN
         try:
             self.strategy.transition("off")
@@ -435,11 +445,35 @@ class Bench:
 
         What interrupts it (Ctrl-C once more) comes out when all is down.
         """
-        # Outputs first, then everything in the opposite order of its start.
-        undo = sorted(reversed(self._undo), key=lambda step: step[0] != "safe outputs")
+        undo = list(reversed(self._undo))
         self._undo = []
-        interrupted: BaseException | None = None
-        for what, step in [("the mirror's reading", self._stop_mirror), *undo]:
+        # Outputs first, in a thread of its own: signals reach the main thread alone, and cut short no step of that one.
+        outputs = [step for step in undo if step[0] == _SAFE]
+        interrupted: list[BaseException] = []
+        done = threading.Event()
+
+        def make_safe() -> None:
+            try:
+                self._try([("the mirror's reading", self._stop_mirror), *outputs], log, interrupted)
+            finally:
+                done.set()
+
+        thread = threading.Thread(target=make_safe, name=_SAFE)
+        thread.start()
+        while not done.is_set():
+            try:
+                done.wait()
+            except BaseException as no:  # noqa: BLE001 - however often: what is on has to go off first
+                interrupted.append(no)
+        thread.join()
+        # Then everything in the opposite order of its start.
+        self._try([step for step in undo if step[0] != _SAFE], log, interrupted)
+        if interrupted:
+            raise interrupted[-1]
+
+    def _try(self, steps: list[tuple[str, Callable[[], object]]], log: bool, interrupted: list[BaseException]) -> None:
+        """Take each step, whatever became of the others. What interrupts one is kept, and the step taken once more."""
+        for what, step in steps:
             for _ in range(2):
                 try:
                     step()
@@ -447,12 +481,10 @@ class Bench:
                     self.troubles.append(f"taking the bench down: {what}: {no}")
                     if log:
                         _log.error("%s", self.troubles[-1])
-                except BaseException as no:  # noqa: BLE001 - once more: a step cut short may have left outputs on
-                    interrupted = no
+                except BaseException as no:  # noqa: BLE001 - once more: a step cut short has left something behind
+                    interrupted.append(no)
                     continue
                 break
-        if interrupted is not None:
-            raise interrupted
 
     def _stop_mirror(self) -> None:
         """Let the mirror begin to stop. Its reads hold bench time, and one of a meter without power takes seconds; but
@@ -522,6 +554,15 @@ class Bench:
         stopped = self._stopped()
         if stopped is not None:
             raise stopped
+
+    def tripped(self) -> str | None:
+        """Which source or load has tripped, in one line with its remedy; None where none has."""
+        cause = self._cause()
+        return None if cause is None else "; ".join(cause)
+
+    def _cause(self) -> tuple[str, str] | None:
+        found = self.safety.tripped()
+        return None if found is None else (found, TRIPPED)
 
     def call(self, fn: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """Run a function on the loop between two steps of the clock: for asking and telling the utility's systems."""

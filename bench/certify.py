@@ -71,6 +71,10 @@ class RunningBench(Protocol):
         """What went wrong while the bench was taken down."""
         ...
 
+    def tripped(self) -> str | None:
+        """Which source or load has tripped, in one line."""
+        ...
+
     def shortened(self) -> list[dict[str, Any]]:
         """Parameters that the bench has made shorter than the supplier states: name, used, stated."""
         ...
@@ -451,7 +455,7 @@ def certify(
                 result.shortened = bench.shortened()
                 record.write("bench.resolved.yaml", yaml.safe_dump(masked(bench.resolved()), sort_keys=False))
                 record.write_json("devices.json", {"devices": bench.describe(), "versions": versions()})
-                listener = Listener(judge, shown)
+                listener = Listener(judge, shown, bench.tripped)
                 with in_session(Session(bench, judge, record, seed, tuple(defects), browser=browser)):
                     interrupted = not _robot(suites, tags, record.path, listener, result.problems)
                 result.deviations = list(bench.deviations)

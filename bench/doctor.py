@@ -23,6 +23,7 @@ from rich.table import Table
 from bench import inventory
 from bench.bench import Bench
 from bench.judge import uncertainty
+from bench.safety import TRIPPED
 from drivers.errors import DeviceError, LinkLost
 from drivers.links import Link, ModbusRtuLine, ModbusTcpLink, VisaLink
 from drivers.roles import HanLink, Identity, MeterReading, PowerReading, ServiceStatus, Switch
@@ -587,8 +588,7 @@ class _Examination:
             tripped: list[str] = []
             self._command(self._source, lambda: tripped.extend(source.trips()))
             if tripped:
-                remedy = "see what draws too much or shorts, then clear the trip"
-                self._find(self._source, f"{step}: tripped: {', '.join(tripped)}", "no trip", remedy)
+                self._find(self._source, f"{step}: tripped: {', '.join(tripped)}", "no trip", TRIPPED)
                 raise _Stop
         found = self._sight(self._bench.drivers.__getitem__, meter, asked=True)
         expected = self._sight(self._bench.predicted, meter, asked=False)

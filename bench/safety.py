@@ -7,6 +7,7 @@ names the key of the bench file. Ceilings, door and buses are those of `twinbenc
 from __future__ import annotations
 
 import logging
+import math
 import os
 import sys
 import threading
@@ -20,12 +21,15 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from drivers.device import DeviceDriver
 from drivers.errors import DeviceError, OutOfRange, Refused
-from twins.wiring import Bus, Contact, Node, Site, Source
+from twins.wiring import Bus, Contact, Load, Node, Site, Source
 
 _UNITS = {"voltage_v": "V", "current_a": "A", "power_w": "W"}
 _OF = {"limit_v": "voltage_v"}  # a voltage limit is held below the same ceiling
 
 _Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+TRIPPED = "see what draws too much or shorts, then clear the trip"
+"""What to do about a trip."""
 
 WATCH_S = 0.5
 """How often a door is looked at while a bench on real time is up."""
@@ -43,6 +47,7 @@ class Ceiling(BaseModel):
 
     voltage_v: _Positive | None = None
     current_a: _Positive | None = None
+    """Of a load that draws a power: that, by the power factor and the lowest voltage that its sources are set to."""
     power_w: _Positive | None = None
     """Of a source: the voltage it is set to, times the current at which it trips."""
 
@@ -114,7 +119,8 @@ def controlled_sources(devices: Mapping[str, Placed]) -> dict[str, str]:
 
 
 class Safety:
-    """Guards the drivers of a bench. `alarm` says why the bench was switched off in the middle of a run, None as long as not.
+    """Guards the drivers of a bench. `alarm` says why the bench was switched off in the middle of a run, None as long as not;
+    while it stands nothing is switched on, whoever asks, and it stands until the bench is brought up again.
 
     `site` is any site of the bench's wiring: only who feeds whom counts, states are read from the devices.
     """
@@ -130,6 +136,7 @@ class Safety:
     ) -> None:
         """`ask`: puts a question to the operator; at the terminal unless told otherwise."""
         self.alarm: str | None = None
+        self._why, self._told = "", False  # of the alarm: what raised it, and whether the log has it
         self._config = config
         self._roles = {name: device.role for name, device in devices.items()}
         self._drivers = drivers
@@ -142,9 +149,12 @@ class Safety:
             if device.role == "Relay"
         }
         self._sources = {device: node for node, device in controlled_sources(devices).items()}
+        self._inputs = {name: device.options.get("load") for name, device in devices.items() if device.role == "AcLoad"}
+        self._drawn: dict[str, tuple[float, float]] = {}  # loads that draw a power: that, and the power factor
         self._lock = threading.Lock()
         self._set: dict[str, dict[str, float]] = {name: {} for name in devices}  # what each was last set to
         self._on: set[str] = set()  # contacts and sources that were asked on, and not yet off again
+        self._loading: set[str] = set()  # loads that were switched on, and not yet off again
         self._watching: threading.Event | None = None
         self._watcher: threading.Thread | None = None
         for name, driver in drivers.items():
@@ -160,9 +170,16 @@ class Safety:
             self._below(name, quantity, value)
         if self._roles[name] == "AcSource" and asked:
             self._below_power(name, {**self._set[name], **asked})
+            if "voltage_v" in asked:
+                for load, drawn in list(self._drawn.items()):
+                    self._below_drawn(load, drawn, {name: asked["voltage_v"]})
+        if self._roles[name] == "AcLoad" and command == "set_power":
+            self._below_drawn(name, _drawn(args), {})
         if command == "on":
             self._known(name)
         on = self._switches_on(name, command, args)
+        if self.alarm is not None and (on.contacts or on.sources or command == "on"):
+            raise Refused(f"{name}: {command}: {self.alarm}; close the door and bring the bench up again")
         if not (on.contacts or on.sources):
             return
         self._door_closed(name, command)
@@ -183,6 +200,12 @@ class Safety:
         """Keep what a device has taken."""
         with self._lock:
             self._set[name] |= _asked(self._roles[name], command, args)
+            if self._roles[name] == "AcLoad" and command in ("on", "off", "reset"):
+                (self._loading.add if command == "on" else self._loading.discard)(name)
+            if self._roles[name] == "AcLoad" and command in ("set_current", "set_power", "reset"):
+                self._drawn.pop(name, None)
+                if command == "set_power":
+                    self._drawn[name] = _drawn(args)
             if command == "reset":
                 self._set[name] = {} if self._roles[name] == "AcSource" else {"current_a": 0.0}
             if self._roles[name] == "AcSource" and command in ("off", "reset"):
@@ -212,6 +235,46 @@ class Safety:
     def _below_power(self, name: str, settings: Mapping[str, float]) -> None:
         if "voltage_v" in settings and "current_a" in settings:
             self._below(name, "power_w", settings["voltage_v"] * settings["current_a"])
+
+    def _below_drawn(self, load: str, drawn: tuple[float, float], asked: Mapping[str, float]) -> None:
+        """A load that draws a power takes the more current the lower its voltage: the lowest that it may have by what its
+        sources are set to, with what is just `asked` of one of them."""
+        ceiling = self._ceiling(load, "current_a")
+        if ceiling is None:
+            return
+        power, factor = drawn
+        found = self._voltages(load)
+        if asked and not asked.keys() & found.keys():
+            return  # of a source that does not feed it
+        voltages = {**found, **asked}
+        unknown = sorted(source for source, volts in voltages.items() if volts is None)
+        if unknown or not voltages:
+            raise Refused(
+                f"{load}: what {' and '.join(unknown) or 'its source'} is set to is not known, and {ceiling[1]} is "
+                f"{ceiling[0]:g} A; set_output first, or set_current of {load} instead of set_power"
+            )
+        volts = min(v for v in voltages.values() if v is not None)
+        amperes = power / (volts * abs(factor)) if volts > 0 else math.inf
+        if power > 0 and not amperes <= ceiling[0]:
+            raise OutOfRange(
+                f"{load}: {power:g} W at a power factor of {factor:g} and {volts:g} V would draw {amperes:.3g} A, above the "
+                f"bench's ceiling, {ceiling[1]}: {ceiling[0]:g} A" + (f"; set_current of {load} first" if asked else "")
+            )
+
+    def _voltages(self, load: str) -> dict[str, float | None]:
+        """What may be the voltage at a load's input, by the source that leads there; None where it is not known."""
+        node = self._site.nodes.get(str(self._inputs[load]))
+        legs = node.legs if isinstance(node, Load) else (0,)
+        devices = {source: device for device, source in self._sources.items()}
+        found: dict[str, float | None] = {}
+        for above in _above(node):
+            source = self._site.nodes[above]
+            if above in devices:
+                found[devices[above]] = self._set[devices[above]].get("voltage_v")
+            elif isinstance(source, Source):  # nobody here sets it: it is as the bench file says
+                ends = [source.voltages[leg] for leg in legs]
+                found[above] = abs(ends[0] - (ends[1] if len(ends) == 2 else 0))
+        return found
 
     def _known(self, name: str) -> None:
         """A ceiling is worth nothing where a device was set before the bench came, or by hand."""
@@ -317,21 +380,29 @@ class Safety:
         return door.input <= len(states) and states[door.input - 1]
 
     def look(self) -> None:
-        """Look at the door, where an instrument reads it. Open while something is on: switch all off, and raise the alarm."""
+        """Look at the door, where an instrument reads it. Open while something is on: switch all off, and raise the alarm.
+
+        While the alarm stands, whatever is on all the same is switched off whether the door is open or not: a command that
+        was under way when the alarm came, an output that could not be switched off before.
+        """
         door = self._config.door
-        if door is None or door.operator or self.alarm is not None or not self._on:
+        if door is None or door.operator or not self._on:
             return
-        try:
-            if self._door():
-                return
-            why = "the door of the bench was opened while it was on"
-        except DeviceError as no:
-            why = f"the door of the bench cannot be seen while it is on: {no}"
-        troubles = self.make_safe()
-        self.alarm = "; ".join(
-            [f"{why} (twinbench.safety.door: input {door.input} of {door.device}); all is switched off", *troubles]
-        )
-        _log.error("%s", self.alarm)
+        if self.alarm is None:
+            try:
+                if self._door():
+                    return
+                why = "the door of the bench was opened while it was on"
+            except DeviceError as no:
+                why = f"the door of the bench cannot be seen while it is on: {no}"
+            # Before anything is switched off: from now on nobody switches it on again.
+            self._why = f"{why} (twinbench.safety.door: input {door.input} of {door.device}); all is switched off"
+            self.alarm = self._why
+        said = self.alarm if self._told else None
+        self.alarm = "; ".join([self._why, *self.make_safe()])
+        if self.alarm != said:
+            self._told = True
+            _log.error("%s", self.alarm)
 
     def watch(self) -> None:
         """Look at the door every half second of real time until `unwatch()`."""
@@ -352,6 +423,33 @@ class Safety:
             self._watching.set()
             self._watcher.join(10)
             self._watching = self._watcher = None
+
+    # --- trips ---------------------------------------------------------------------------------------------------------
+
+    def tripped(self) -> str | None:
+        """Which sources have tripped, and which loads have since they were switched on, and how they are set; None where none
+        has. Who does not answer is not counted."""
+        found = [said for name in safe_order(self._roles) for said in self._tripped(name)]
+        return "; ".join(found) or None
+
+    def _tripped(self, name: str) -> Iterator[str]:
+        driver = self._drivers[name]
+        if self._roles[name] not in ("AcSource", "AcLoad") or driver.state is not BindingState.active:
+            return
+        device: Any = driver
+        try:
+            # A load also names what merely keeps it from loading, no voltage say. It stays on then.
+            if self._roles[name] == "AcLoad" and (name not in self._loading or device.is_on()):
+                return
+            trips = device.trips() if hasattr(device, "trips") else ()
+        except DeviceError:
+            return
+        if trips:
+            settings = self._set[name]
+            how = " and ".join(
+                f"{settings[quantity]:g} {unit}" for quantity, unit in _UNITS.items() if quantity in settings
+            )
+            yield f"{name} tripped: {', '.join(trips)}" + (f" (set to {how})" if how else "")
 
     # --- safe ----------------------------------------------------------------------------------------------------------
 
@@ -390,8 +488,13 @@ def _above(node: Node | None) -> Iterator[str]:
         node = node.parent
 
 
+def _drawn(args: tuple[Any, ...]) -> tuple[float, float]:
+    """Power in watts and power factor that `set_power` asks for."""
+    return float(args[0]), float(args[1]) if len(args) > 1 else 1.0
+
+
 def _asked(role: str, command: str, args: tuple[Any, ...]) -> dict[str, float]:
-    """What a command sets, by quantity. Other arguments (a power factor) have no ceiling."""
+    """What a command sets, by quantity. Other arguments (a power factor) have no ceiling of their own."""
     if role == "AcSource" and command == "set_output":
         return {"voltage_v": float(args[0])}
     if role == "AcSource" and command == "set_limits":

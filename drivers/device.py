@@ -14,8 +14,11 @@ from typing import Any, Protocol
 import attr
 from labgrid.driver import Driver
 
+from drivers.errors import LinkLost
+
 Commanded = Callable[[str, tuple[Any, ...]], None]
 Guard = Callable[[str, tuple[Any, ...]], None]
+Cause = Callable[[], tuple[str, str] | None]
 
 
 class Lock(Protocol):
@@ -47,6 +50,9 @@ class DeviceDriver(Driver):
         self.guards: list[Guard] = []
         """Asked with (role method, arguments) before a command goes out; OutOfRange or Refused keeps it from the device."""
 
+        self.causes: list[Cause] = []
+        """Asked where the device does not answer: what else on the bench is the cause, and its remedy; None where nothing is."""
+
     def may(self, command: str, *args: Any) -> None:
         """Ask whether a command may go out. OutOfRange where it asks for too much, Refused where something stands in its way.
 
@@ -59,3 +65,12 @@ class DeviceDriver(Driver):
         """Tell those who follow this device that it has taken a command."""
         for hear in self.commanded:
             hear(command, args)
+
+    def silent(self, what: str, remedy: str) -> LinkLost:
+        """The error of a device that does not answer: by its cause, where something else on the bench is known to be that."""
+        for cause in self.causes:
+            found = cause()
+            if found is not None:
+                what, remedy = f"{found[0]}; {what}", found[1]
+                break
+        return LinkLost(f"{what}; {remedy}")

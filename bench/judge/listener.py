@@ -7,6 +7,7 @@ fails by anything but a check could not be carried through: an ERROR of the benc
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -43,8 +44,12 @@ class Listener:
 
     ROBOT_LISTENER_API_VERSION = 3
 
-    def __init__(self, judge: Judge, progress: Progress | None = None) -> None:
+    def __init__(
+        self, judge: Judge, progress: Progress | None = None, tripped: Callable[[], str | None] = lambda: None
+    ) -> None:
+        """`tripped` tells what on the bench has switched itself off, None as long as nothing has: no test counts then."""
         self.judge = judge
+        self._tripped = tripped
         self.tests: list[TestVerdict] = []
         self.interrupted = False
         """Whether somebody stopped the run with a signal."""
@@ -77,6 +82,8 @@ class Listener:
         failure = self._bad_tag
         if failure is None and result.failed:
             failure = foreign(result.message, raised)
+        if failure is None and self._ids:
+            failure = self._tripped()
         if failure is not None:
             for id_ in self._ids:
                 checks.append(self.judge.bench_failed(id_, data.name, failure))

@@ -549,7 +549,9 @@ class AmiMeterDriver(DeviceDriver):
                     raise _Garbled(
                         f"{self}: {what}: nothing but noise in {retries + 1} tries; check the line and its baud rate"
                     )
-                raise LinkLost(f"{self}: {what}: no answer in {retries + 1} tries; check line, power and baud rate")
+                raise self.silent(
+                    f"{self}: {what}: no answer in {retries + 1} tries", "check line, power and baud rate"
+                )
             if station.out:
                 came = 0
                 self._write()

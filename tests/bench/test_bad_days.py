@@ -4,7 +4,7 @@ money that isn't there, a meter without power. Nothing is lost, and what is said
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -207,6 +207,101 @@ def test_a_network_that_is_cut_holds_messages_in_order(bench: Bench) -> None:
     customer.ask(network.mend, "TB-0001")
     assert customer.until_receipt(ids[-1], 1800)
     assert [r.message_id for r in customer.meter.receipts() if r.message_id in ids] == ids
+
+
+# --- a source or load that switches itself off --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def powered(tmp_path: Path) -> Iterator[Bench]:
+    """The twin bench without ceilings, with something at its line side that can be shorted."""
+    data = yaml.safe_load(TWIN.read_text(encoding="utf-8"))
+    (line,) = [r["SerialLine"] for r in data["targets"]["site"]["resources"] if "meter" in str(r)]
+    line["timeout"] = 0.15
+    section = data["twinbench"]
+    section["safety"] = {}
+    section["wiring"].append({"load": "clip", "behind": "line-side", "kind": "current", "value": 0})
+    file = tmp_path / "bench.yaml"
+    file.write_text(yaml.safe_dump(data, sort_keys=False))
+    bench = Bench(inventory.load(file))
+    bench.up(mirror=False)
+    yield bench
+    bench.down()
+
+
+def trip_it(bench: Bench) -> str:
+    bench.call(bench.twins["source"].inject, "trip_overcurrent")
+    return "OCP (set to 240 V and 8 A)"
+
+
+def exceed_its_range(bench: Bench) -> str:
+    bench.device("source").set_limits(264, 16)  # its higher range of voltage gives 8 A all the same
+    bench.device("meter").connect()
+    bench.device("load").set_current(9)
+    return "OCP (set to 240 V and 16 A)"
+
+
+def short_its_output(bench: Bench) -> str:
+    bench.call(bench.site.load("clip").set, kind="impedance", value=1.0)
+    return "SHT (set to 240 V and 8 A)"
+
+
+@pytest.mark.parametrize("happens", [trip_it, exceed_its_range, short_its_output])
+def test_a_source_that_trips_in_a_run_is_named_and_not_the_meter_s_line(
+    powered: Bench, happens: Callable[[Bench], str]
+) -> None:
+    meter = powered.device("meter")
+    assert powered.tripped() is None
+    trips = happens(powered)
+    powered.advance(60)
+    for ask in (meter.reading, powered.strategy.provision):
+        with pytest.raises(LinkLost) as caught:
+            ask()
+        said = str(caught.value)
+        assert said.startswith("source tripped: " + trips), said
+        one_line(caught.value, "see what draws too much or shorts, then clear the trip")
+        assert "check line" not in said
+    assert powered.tripped() == f"source tripped: {trips}; see what draws too much or shorts, then clear the trip"
+
+
+def test_a_meter_s_line_is_named_where_nothing_has_tripped(powered: Bench) -> None:
+    line_of(powered).cut()
+    with pytest.raises(LinkLost) as caught:
+        powered.device("meter").reading()
+    assert "tripped" not in str(caught.value)
+    one_line(caught.value, "check")
+
+
+def test_a_load_that_merely_has_no_voltage_has_not_tripped(powered: Bench) -> None:
+    """The meter's service is off, and the load says so where it is asked for its trips."""
+    assert powered.device("load").trips() == ("UV",)
+    assert powered.tripped() is None
+
+
+@pytest.mark.parametrize(
+    ("device", "fault", "says"),
+    [("source", "trip_overcurrent", "source tripped: OCP"), ("load", "trip_overpower", "load tripped: OPP")],
+)
+def test_a_trip_in_a_run_is_the_bench_s_error(tmp_path: Path, device: str, fault: str, says: str) -> None:
+    """It happens in the middle of a test: once its meter's clock is set ahead."""
+
+    @contextlib.contextmanager
+    def tripping(bench_file: Path, **given: Any) -> Iterator[Bench]:
+        with opened(bench_file, **given) as bench:
+            once = iter([fault])
+
+            def trip(command: str, args: tuple[Any, ...]) -> None:
+                if command == "set_clock" and args[0] - bench.now > timedelta(minutes=1):
+                    for one in once:
+                        bench.call(bench.twins[device].inject, one)
+
+            bench.drivers["meter"].commanded.append(trip)
+            yield bench
+
+    result = certify(TWIN, only=("C3-FR-05",), open_bench=tripping, out=tmp_path / "r", console=Console(quiet=True))
+    (judged,) = result.judged
+    assert judged.verdict is Verdict.ERROR
+    assert says in judged.checks[-1].reason
 
 
 # --- customers and money ----------------------------------------------------------------------------------------------------

@@ -74,6 +74,9 @@ class Standing:
     disagreements: list[dict[str, Any]] = field(default_factory=list)
     troubles: list[str] = field(default_factory=list)
 
+    def tripped(self) -> str | None:
+        return None
+
     def shortened(self) -> list[dict[str, Any]]:
         return []
 

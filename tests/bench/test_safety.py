@@ -6,6 +6,7 @@ The ends are proven against a site served by a process of its own, through clien
 from __future__ import annotations
 
 import ast
+import itertools
 import json
 import os
 import select
@@ -29,6 +30,7 @@ from pymodbus.client import ModbusSerialClient
 from bench import inventory
 from bench.bench import Bench, BenchError
 from bench.data import BadInput
+from bench.trouble import NoPowerCase
 from drivers.errors import LinkLost, NotSupported, OutOfRange, Refused
 
 ROOT = Path(__file__).parents[2]
@@ -124,6 +126,52 @@ def test_nothing_above_a_ceiling_goes_out(benches: Benches) -> None:
     assert sent
 
 
+def test_a_load_that_draws_a_power_keeps_below_the_ceiling_of_current(benches: Benches) -> None:
+    bench = benches({"site": {"current_a": 8}, "ceilings": {"load": {"current_a": 3}}}, _modest)
+    source, load, analyzer = (bench.device(name) for name in ("source", "load", "analyzer"))
+    bench.device("meter").connect()
+    key = "twinbench.safety.ceilings.load.current_a: 3 A"
+    refused(OutOfRange, lambda: load.set_power(1100), "load", "1100 W", "250 V", "4.4 A", key)
+    refused(OutOfRange, lambda: load.set_power(740, 0.5), "power factor of 0.5", "5.92 A", key)
+    refused(OutOfRange, lambda: load.set_power(740, -0.5), "power factor of -0.5", "5.92 A", key)
+    load.set_power(740)
+    bench.advance(2)
+    assert 2.9 < analyzer.read().current_a <= 3
+    # Less voltage is more current.
+    refused(
+        OutOfRange, lambda: source.set_output(240, 60), "740 W", "240 V", "3.08 A", key, "set_current of load first"
+    )
+    source.set_output(247, 60)
+    load.set_current(2)
+    source.set_output(120, 60)
+    load.set_power(340)
+    source.reset()
+    refused(
+        Refused, lambda: load.set_power(10), "what source is set to is not known", key.replace(":", " is"), "set_output"
+    )
+
+
+def test_the_twin_bench_counts_a_load_s_power_factor() -> None:
+    bench = Bench(inventory.load(TWIN))
+    with bench:
+        load = bench.device("load")
+        refused(OutOfRange, lambda: load.set_power(2200, 0.5), "18.3 A", "twinbench.safety.site.current_a: 8 A")
+        load.set_power(1900)
+
+
+def test_a_load_s_voltage_is_that_of_a_source_which_nobody_sets(benches: Benches) -> None:
+    """The lower of two that may feed the bus counts: a generator of 230 V beside a source set to 250 V."""
+
+    def ceiled(data: Data) -> None:
+        two_feeders(data)
+        _modest(data)
+
+    bench = benches({"ceilings": {"load": {"current_a": 3}}}, ceiled)
+    load = bench.device("load")
+    refused(OutOfRange, lambda: load.set_power(700), "230 V", "3.04 A", "twinbench.safety.ceilings.load.current_a")
+    load.set_power(690)
+
+
 def _modest(data: Data) -> None:
     strategy_of(data).update(source_voltage_v=250, source_limit_v=250, source_limit_a=5)
 
@@ -214,6 +262,47 @@ def test_a_door_opened_in_the_middle_switches_all_off(benches: Benches) -> None:
     press_door(bench)  # and closing it does not switch anything on again
     refused(Refused, lambda: bench.wait_until(lambda: True, 1), *says)
     assert bench.loop.call(all_off, bench)
+
+
+def test_after_an_alarm_nothing_is_switched_on_again(benches: Benches) -> None:
+    """The door is closed and opened again: in between nobody gets anything on, by whatever way."""
+    bench = benches({"door": DOOR})
+    relay, source, load = (bench.device(name) for name in ("relay", "source", "load"))
+    press_door(bench)
+    bench.safety.look()
+    assert bench.loop.call(all_off, bench)
+    press_door(bench)
+    bench.safety.look()
+    says = ("was opened while it was on", "twinbench.safety.door: input 1 of relay", "bring the bench up again")
+    for what, switch_on in {
+        "source: on": source.on,
+        "relay: close": lambda: relay.close(1),
+        "relay: pulse": lambda: relay.pulse(2, 1.0),
+        "load: on": load.on,
+    }.items():
+        refused(Refused, switch_on, what, *says)
+    refused(Refused, NoPowerCase(bench).mend, "relay: close", *says)
+    assert bench.loop.call(all_off, bench)
+    press_door(bench)
+    bench.safety.look()
+    refused(Refused, bench.check, *says[:2])
+    assert bench.loop.call(all_off, bench)
+
+
+def test_what_is_on_all_the_same_is_switched_off_while_the_alarm_stands(benches: Benches) -> None:
+    """An output that could not be switched off when the alarm came is switched off as soon as it can be."""
+    bench = benches({"door": DOOR}, _quick)
+    source: Any = bench.twins["source"]
+    bench.call(source.inject, "silent")
+    press_door(bench)
+    bench.safety.look()
+    assert "source may still be on" in str(bench.safety.alarm)
+    assert bench.loop.call(source.is_on)
+    bench.call(source.inject, "silent", False)
+    press_door(bench)  # which is closed again
+    bench.safety.look()
+    assert bench.loop.call(all_off, bench)
+    assert "may still be on" not in str(bench.safety.alarm)
 
 
 def test_a_door_that_cannot_be_seen_counts_as_open(benches: Benches) -> None:
@@ -534,14 +623,20 @@ def test_kill_9_opens_the_relays_within_the_hold_and_the_next_start_switches_off
     assert site.is_off()
 
 
-def test_kill_9_in_the_first_second_of_a_start(site: Site) -> None:
+def test_kill_9_in_the_middle_of_a_start(site: Site) -> None:
     """Wherever in its start: what the board closed, it opens by itself."""
-    for after_s in (1.5, 2.5, 3.0, 3.5, 4.0):
+    closed: list[bool] = []
+    # A machine that is busy starts later: on until contacts were closed, so that there was something to open.
+    for after_s in itertools.chain((1.5, 2.5, 3.0, 3.5, 4.0), range(5, 20)):
+        if after_s >= 5 and any(closed):
+            break
         with site.bench("--json") as process:
             time.sleep(after_s)
             process.send_signal(signal.SIGKILL)
             process.wait(10)
+        closed.append(any(site.coils()))
         within(HOLD_S + 0.5, lambda: not any(site.coils()))
+    assert any(closed), "no start came so far as to close a contact"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
@@ -551,6 +646,36 @@ def test_a_signal_switches_all_off_before_the_process_ends(site: Site, number: s
         _, said = process.communicate(timeout=30)
         assert process.returncode == 0
         assert "interrupted; outputs are safe" in said
+    assert site.is_off()
+
+
+def test_however_often_it_is_interrupted_it_switches_off_first(site: Site) -> None:
+    """Interrupted again and again while a source that is slow to answer has not switched off yet."""
+    with site.up() as process:
+        site.process.send_signal(signal.SIGSTOP)
+        try:
+            for _ in range(8):
+                process.send_signal(signal.SIGINT)
+                time.sleep(0.1)
+        finally:
+            site.process.send_signal(signal.SIGCONT)
+        process.communicate(timeout=30)
+    assert site.is_off()
+
+
+def test_outputs_do_not_wait_for_a_loop_that_is_busy(site: Site) -> None:
+    bench = Bench(inventory.load(site.bench_file, site.links))
+    bench.up()
+    go_on, opened = threading.Event(), threading.Event()
+    bench.drivers["relay"].commanded.append(lambda command, args: opened.set() if command == "open_all" else None)
+    coming_down = threading.Thread(target=bench.down)
+    try:
+        bench.loop.loop.call_soon_threadsafe(go_on.wait, 15)
+        coming_down.start()
+        assert opened.wait(3), "contacts are closed for as long as the loop is busy"
+    finally:
+        go_on.set()
+        coming_down.join()
     assert site.is_off()
 
 
@@ -593,7 +718,10 @@ def test_a_lost_line_opens_the_relays_and_ends_the_run(site: Site, tmp_path: Pat
         within(HOLD_S + 0.5, lambda: not any(site.coils()))
         with pytest.raises((LinkLost, Refused), match=r"opened by|cannot be seen"):
             bench.advance(4 * HOLD_S)
-        assert not site.source_is_on() or bench.strategy.held.lost  # type: ignore[union-attr]
+        # The door is on the same line: it cannot be seen any more, and so the source goes off, too.
+        within(2 * HOLD_S, lambda: bench.safety.alarm is not None)
+        bench.safety.unwatch()
+        assert not site.source_is_on()
     finally:
         cable.kill()
         bench.down()
