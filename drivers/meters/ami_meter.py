@@ -37,6 +37,7 @@ from drivers.roles import (
 )
 from drivers.wire import c1218, c1219, meter_profile, meter_settings
 from drivers.wire.c1218 import Declined, Negotiate, NegotiateResponse, Read, ReadPart, Request, Result, Station
+from drivers.wire.c1218_mask import PasswordMask
 from drivers.wire.c1219 import ProcedureCall, ProcedureResponse, ProcedureResult, TableError
 from drivers.wire.meter_profile import Counters, LoadControl, Profile, Ring, RingHead
 from drivers.wire.meter_settings import CustomerSettings, LimitSteps, LocalTime, Rule
@@ -57,6 +58,9 @@ _MOST_TRIES = 6
 """Sessions that one request is worth on a line that garbles: each packet is tried four times in each."""
 _SPAN = 2
 """Intervals read at first when looking back for a moment (an hourly poll wants one); then as many again as are known."""
+
+_SECURITY = c1218.Security(b"").encode()[0]
+"""The code of the service that carries the password."""
 
 _RESULTS = {
     ProcedureResult.BAD_PARAMETER: "invalid parameter",
@@ -108,6 +112,7 @@ class AmiMeterDriver(DeviceDriver):
         self._repeats = 0
         self._longest = 0  # bytes that came in answer to one write of the latest exchange
         self._sequence = 0
+        self._hidden: dict[str, PasswordMask] | None = None  # while the password is under way, or may come back
 
     # --- labgrid's life cycle ----------------------------------------------------------------------------------------
 
@@ -517,6 +522,8 @@ class AmiMeterDriver(DeviceDriver):
         station = self._station
         station.retries = retries
         station.send(message)
+        secret = message[0] == _SECURITY
+        self._hidden = {"rx": PasswordMask(), "tx": PasswordMask()} if secret else None
         patience = self.line.timeout + self._passes(len(message) + c1218.OVERHEAD)
         until = time.monotonic() + (retries + 2) * patience + 1
         came = self._longest = 0  # bytes since something went out
@@ -603,7 +610,7 @@ class AmiMeterDriver(DeviceDriver):
             self._disconnect()
             raise LinkLost(f"{self}: the port is gone; check cable and adapter")
         if self.line.wire_log is not None:
-            self.line.wire_log("rx", self._masked(data))
+            self.line.wire_log("rx", data if self._hidden is None else self._hidden["rx"].hide(data))
         return data
 
     def _write(self) -> None:
@@ -623,14 +630,4 @@ class AmiMeterDriver(DeviceDriver):
             self._disconnect()
             raise LinkLost(f"{self}: cannot write to the port: {no}; check cable and adapter") from no
         if self.line.wire_log is not None:
-            self.line.wire_log("tx", self._masked(data))
-
-    def _masked(self, data: bytes) -> bytes:
-        """The bytes without the password, and without the CRC by which it could be guessed."""
-        secret = c1218.Security(self.password.encode()).encode()
-        at = data.find(secret)
-        while at >= 0:
-            end = at + len(secret) + 2
-            data = data[: at + 1] + b"*" * len(data[at + 1 : end]) + data[end:]
-            at = data.find(secret, end)
-        return data
+            self.line.wire_log("tx", data if self._hidden is None else self._hidden["tx"].hide(data))
