@@ -18,6 +18,7 @@ import serial
 from labgrid.binding import BindingState, StateError
 from labgrid.factory import target_factory
 
+from drivers import checks
 from drivers.device import DeviceDriver
 from drivers.errors import LinkLost, NotSupported, OutOfRange, Refused
 from drivers.links import SerialLine, holder_of
@@ -87,20 +88,14 @@ class AmiMeterDriver(DeviceDriver):
 
     bindings = {"line": SerialLine}  # noqa: RUF012 - labgrid reads it from the class
 
-    user_id: int = attr.ib(default=1, validator=attr.validators.instance_of(int))
-    user: str = attr.ib(default="twinbench", validator=attr.validators.instance_of(str))
-    password: str = attr.ib(default="utility", repr=False, validator=attr.validators.instance_of(str))
-    packet_size: int = attr.ib(default=1024, validator=attr.validators.instance_of(int))
-    packets: int = attr.ib(default=16, validator=attr.validators.instance_of(int))
+    user_id: int = attr.ib(default=1, validator=checks.whole(0, 0xFFFF))
+    user: str = attr.ib(default="twinbench", validator=checks.text(10, "ASCII characters"))
+    password: str = attr.ib(default="utility", repr=False, validator=checks.text(20))
+    packet_size: int = attr.ib(default=1024, validator=checks.whole(c1218.OVERHEAD + 1, c1218.LARGEST_PACKET))
+    packets: int = attr.ib(default=16, validator=checks.whole(1, 255))
 
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
-        c1218.Logon(self.user_id, self.user).encode()  # WireError, a ValueError, names what is wrong with them
-        c1218.Security(self.password.encode()).encode()
-        if not c1218.OVERHEAD < self.packet_size <= c1218.LARGEST_PACKET or not 0 < self.packets < 256:
-            raise ValueError(
-                f"{self.packets} packets of {self.packet_size} bytes: up to 255, of 9 to {c1218.LARGEST_PACKET} bytes"
-            )
         self._port: serial.Serial | None = None
         self._poll = select.poll()
         self._rest_s = c1218.rest_s(self.line.baudrate)

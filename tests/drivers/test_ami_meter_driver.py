@@ -497,7 +497,7 @@ def test_a_port_in_use_is_a_lost_link(make: Make) -> None:
 def test_settings_that_cannot_be_are_refused_when_the_bench_is_built(fields: dict[str, object]) -> None:
     target = Target("bench")
     SerialLine(target, None, port="/dev/null")
-    with pytest.raises(ValueError, match=r"C12\.18|packets"):
+    with pytest.raises(ValueError, match=next(iter(fields))):
         AmiMeterDriver(target, None, **fields)
 
 
