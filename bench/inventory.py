@@ -18,13 +18,16 @@ import attr
 import yaml
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
+from bench import labgrid_keys
 from bench.data import BadInput, at, checked, nearest, read
 from bench.evidence.mask import is_secret, masked
 from bench.judge import pics
 from bench.safety import SafetyConfig, controlled_sources
 from drivers import roles
+from drivers.checks import Unfit
 from drivers.device import DeviceDriver
 from drivers.links import Link
+from drivers.wire.address import host_port
 from twins import defects as seeded
 from twins import models
 from twins.clock import EPOCH, Clock, SteppedClock
@@ -60,7 +63,7 @@ _PLACE = "RemotePlace"
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 class ClockConfig(_Strict):
@@ -314,7 +317,6 @@ _CARRIES: dict[str, dict[str, str]] = {
 
 _ON_PTY = ("pty", "rtu")
 _DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
-_HOST_PORT = re.compile(r"\S+:\d{1,5}")
 
 
 def _as_link(cls_name: str, endpoint: Endpoint) -> str:
@@ -393,7 +395,9 @@ def load(path: Path, links: Mapping[str, str] | None = None) -> Inventory:
     for key in ("imports", "targets", "twinbench"):
         if key not in data:
             raise BadInput(f"{path}: the key {key!r} is missing")
+    labgrid_keys.check_options(path, node, data.get("options", {}))
     config = checked(path, node, data["twinbench"], BenchConfig, ["twinbench"])
+    _check_durations(path, node, data["twinbench"], ["twinbench"])
     if isinstance(data["imports"], str):
         data["imports"] = [data["imports"]]
     if not isinstance(data["imports"], list):
@@ -421,6 +425,23 @@ def load(path: Path, links: Mapping[str, str] | None = None) -> Inventory:
     return inventory
 
 
+_CENTURY = {"_s": 3_155_760_000, "_min": 52_596_000, "_h": 876_600, "days": 36_525}
+"""A hundred years in the units that keys end in. Dates end soon after, and nobody waits for it."""
+
+
+def _check_durations(path: Path, node: yaml.Node | None, value: Any, here: list[str | int], unit: str = "") -> None:
+    """Durations, by the unit that their key ends in: what is longer than a century would be no moment any more."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            ends = next((unit for unit in _CENTURY if isinstance(key, str) and key.endswith(unit)), "")
+            _check_durations(path, node, inner, [*here, key], ends)
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            _check_durations(path, node, inner, [*here, index], unit)
+    elif unit and isinstance(value, int | float) and abs(value) > _CENTURY[unit]:
+        raise at(path, node, here, f"is more than a century; give {_CENTURY[unit]} or less, not {value!r}"[:300])
+
+
 def _check_target(path: Path, node: yaml.Node | None, name: str, target: Any, config: BenchConfig) -> None:
     from labgrid.factory import target_factory
 
@@ -435,6 +456,7 @@ def _check_target(path: Path, node: yaml.Node | None, name: str, target: Any, co
                 [*place, key],
                 f"unknown key; {nearest(str(key), ['resources', 'drivers', 'features', 'options'])}",
             )
+    labgrid_keys.check_target(path, node, name, target)
     seen: set[str] = set()
     above: dict[str, type] = {}
     for kind, registry in (("resources", target_factory.resources), ("drivers", target_factory.drivers)):
@@ -499,6 +521,9 @@ def _check_value(path: Path, node: yaml.Node | None, here: list[str | int], fiel
         taken = value if field.converter is None else field.converter(value)
         if field.validator is not None:
             field.validator(None, field, taken)
+    except Unfit as no:
+        what = f"needs {no.needs}, not {masked(value, is_secret(field.name))!r}"
+        raise at(path, node, here, what[:300]) from None
     except (TypeError, ValueError) as no:
         kind = (
             f"a value of type {field.type}"
@@ -581,9 +606,11 @@ def _check_models(path: Path, node: yaml.Node | None, config: BenchConfig) -> No
             if face.scheme not in _ON_PTY and (face.paced_baud is not None or face.disturbance is not None):
                 key = "disturbance" if face.paced_baud is None else "paced_baud"
                 raise at(path, node, [*here, key], f"only a serial line ({', '.join(_ON_PTY)}) has one")
-            if face.address and face.scheme not in _ON_PTY and not _HOST_PORT.fullmatch(face.address):
-                what = f"write HOST:PORT, or leave it out for a free port, not {face.address!r}"
-                raise at(path, node, [*here, "address"], what)
+            if face.address and face.scheme not in _ON_PTY:
+                try:
+                    host_port(face.address)
+                except ValueError as no:
+                    raise at(path, node, [*here, "address"], f"{no}, or leave it out for a free port") from None
 
 
 def _check_site(path: Path, node: yaml.Node | None, config: BenchConfig) -> Site:
@@ -634,6 +661,7 @@ def _check_bench(path: Path, node: yaml.Node | None, inventory: Inventory) -> No
                 what = f"{meter_id!r} is the id of {meters[meter_id]!r} already; every meter needs its own"
                 raise at(path, node, [*place, "options", "meter_id"], what)
             meters[meter_id] = name
+    _check_channels(path, node, inventory)
     _check_safety(path, node, config, site, drivers)
     for c, customer in enumerate(config.utility.customers):
         for a, account in enumerate(customer.accounts):
@@ -655,6 +683,32 @@ def _check_bench(path: Path, node: yaml.Node | None, inventory: Inventory) -> No
             "write `clock: {kind: wall}`"
         )
         raise at(path, node, ["twinbench", "clock"], what)
+
+
+def _check_channels(path: Path, node: yaml.Node | None, inventory: Inventory) -> None:
+    """The relay channels that the strategy goes by: a contact of the wiring has to hang on each."""
+    from labgrid.factory import target_factory
+
+    from bench.strategy import SiteStrategy
+
+    config = inventory.config
+    entries = inventory.raw["targets"][config.target]["drivers"]
+    for index, entry in enumerate(entries):
+        ((cls_name, attributes),) = entry.items()
+        cls = target_factory.drivers[cls_name]
+        relay = config.devices.get(str(attributes.get("bindings", {}).get("relay")))
+        if not issubclass(cls, SiteStrategy) or relay is None or "contacts" not in relay.options:
+            continue
+        wired = sorted(int(channel) for channel in relay.options["contacts"])
+        for key in ("supply_channel", "load_channel"):
+            channel = attributes.get(key, attr.fields_dict(cls)[key].default)
+            if channel not in wired:
+                what = (
+                    f"no contact hangs on channel {channel} of {attributes['bindings']['relay']}; "
+                    f"take one of {', '.join(map(str, wired)) or 'none'}, or name it in its options.contacts"
+                )
+                here = ["targets", config.target, "drivers", index, cls_name]
+                raise at(path, node, [*here, key] if key in attributes else here, what)
 
 
 def _check_safety(

@@ -43,7 +43,7 @@ _log = logging.getLogger("twinbench")
 class Ceiling(BaseModel):
     """The most that may be asked for. What is left out has no ceiling."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     voltage_v: _Positive | None = None
     current_a: _Positive | None = None
@@ -55,7 +55,7 @@ class Ceiling(BaseModel):
 class DoorConfig(BaseModel):
     """Who tells whether the bench's door is closed: a digital input of a relay board, or the operator."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     device: str | None = None
     input: int | None = Field(None, ge=1)
@@ -72,7 +72,7 @@ class DoorConfig(BaseModel):
 class SafetyConfig(BaseModel):
     """The section `safety` of a bench file."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     site: Ceiling = Ceiling()
     """For every device."""

@@ -14,6 +14,7 @@ from labgrid.factory import target_factory
 from labgrid.strategy import Strategy, StrategyError
 
 from bench.hold import Hold
+from drivers import checks
 from drivers.device import DeviceDriver
 from drivers.errors import DeviceError
 from drivers.roles import AcLoad, AcSource, Identity, Meter, PowerAnalyzer, Relay, Switch
@@ -34,6 +35,12 @@ class Status(enum.Enum):
 def _no_hold_or_one_that_can_be_renewed(_: Any, field: Any, seconds: float) -> None:
     if seconds != 0 and not LEAST_HOLD_S <= seconds <= MOST_HOLD_S:
         raise ValueError(f"{field.name} {seconds} s; 0 or {LEAST_HOLD_S} to {MOST_HOLD_S} s")
+
+
+def _divides_an_hour(_: Any, field: Any, minutes: Any) -> None:
+    divisors = [n for n in range(1, 61) if 60 % n == 0]
+    if isinstance(minutes, bool) or minutes not in divisors:
+        raise checks.Unfit(field, minutes, f"minutes that divide an hour: {', '.join(map(str, divisors))}")
 
 
 @target_factory.reg_driver
@@ -59,17 +66,17 @@ class SiteStrategy(Strategy):
         "load": {DeviceDriver, None},
     }
 
-    supply_channel: int = attr.ib(default=1, validator=attr.validators.instance_of(int))
-    load_channel: int = attr.ib(default=2, validator=attr.validators.instance_of(int))
-    interval_min: int = attr.ib(default=60, validator=attr.validators.instance_of(int))
-    voltage_range_v: float = attr.ib(default=300.0, converter=float)
-    current_range_a: float = attr.ib(default=10.0, converter=float)
-    source_voltage_v: float = attr.ib(default=240.0, converter=float)
-    source_frequency_hz: float = attr.ib(default=60.0, converter=float)
-    source_limit_v: float = attr.ib(default=264.0, converter=float)
-    source_limit_a: float = attr.ib(default=8.0, converter=float)
-    load_current_a: float = attr.ib(default=2.5, converter=float)
-    settle_s: float = attr.ib(default=0.5, converter=float)
+    supply_channel: int = attr.ib(default=1, validator=checks.whole(1, 255))
+    load_channel: int = attr.ib(default=2, validator=checks.whole(1, 255))
+    interval_min: int = attr.ib(default=60, validator=_divides_an_hour)
+    voltage_range_v: float = attr.ib(default=300.0, converter=float, validator=checks.finite(above=0))
+    current_range_a: float = attr.ib(default=10.0, converter=float, validator=checks.finite(above=0))
+    source_voltage_v: float = attr.ib(default=240.0, converter=float, validator=checks.finite(above=0))
+    source_frequency_hz: float = attr.ib(default=60.0, converter=float, validator=checks.finite(above=0))
+    source_limit_v: float = attr.ib(default=264.0, converter=float, validator=checks.finite(above=0))
+    source_limit_a: float = attr.ib(default=8.0, converter=float, validator=checks.finite(above=0))
+    load_current_a: float = attr.ib(default=2.5, converter=float, validator=checks.finite(least=0))
+    settle_s: float = attr.ib(default=0.5, converter=float, validator=checks.finite(least=0))
     hold_s: float = attr.ib(default=10.0, converter=float, validator=_no_hold_or_one_that_can_be_renewed)
     status: Status = attr.ib(default=Status.UNKNOWN, init=False)
 

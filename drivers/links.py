@@ -12,6 +12,8 @@ import attr
 from labgrid.factory import target_factory
 from labgrid.resource import Resource
 
+from drivers import checks
+
 WireLog = Callable[[str, bytes], None]
 """Called with ("tx" | "rx", bytes) for what the host sent or received."""
 
@@ -52,29 +54,32 @@ class SerialLine(Link):
     """A serial port, 8N1. `port`: device path; `baudrate`: bits a second; `timeout`: seconds to wait for an answer."""
 
     port: str = attr.ib(validator=attr.validators.instance_of(str))
-    baudrate: int = attr.ib(default=9600, validator=attr.validators.instance_of(int))
-    timeout: float = attr.ib(default=2.0, converter=float)
+    baudrate: int = attr.ib(default=9600, validator=checks.baud)
+    timeout: float = attr.ib(default=2.0, converter=float, validator=checks.timeout)
 
 
 @target_factory.reg_resource
 @attr.s(eq=False)
 class ModbusRtuLine(Link):
-    """A Modbus RTU bus, 8N1, and the device on it. `device_id`: unit address 1..247."""
+    """A Modbus RTU bus, 8N1, and the device on it.
+
+    `device_id`: unit address 1..255 (Modbus reserves those above 247; boards have them).
+    """
 
     port: str = attr.ib(validator=attr.validators.instance_of(str))
-    device_id: int = attr.ib(default=1, validator=attr.validators.instance_of(int))
-    baudrate: int = attr.ib(default=9600, validator=attr.validators.instance_of(int))
-    timeout: float = attr.ib(default=1.0, converter=float)
+    device_id: int = attr.ib(default=1, validator=checks.whole(1, 255))
+    baudrate: int = attr.ib(default=9600, validator=checks.baud)
+    timeout: float = attr.ib(default=1.0, converter=float, validator=checks.timeout)
 
 
 @target_factory.reg_resource
 @attr.s(eq=False)
 class ModbusTcpLink(Link):
-    """A Modbus TCP server. `address`: host:port; `device_id`: unit id."""
+    """A Modbus TCP server. `address`: host:port; `device_id`: unit id 0..255."""
 
     address: str = attr.ib(validator=attr.validators.instance_of(str))
-    device_id: int = attr.ib(default=1, validator=attr.validators.instance_of(int))
-    timeout: float = attr.ib(default=1.0, converter=float)
+    device_id: int = attr.ib(default=1, validator=checks.whole(0, 255))
+    timeout: float = attr.ib(default=1.0, converter=float, validator=checks.timeout)
 
 
 @target_factory.reg_resource
@@ -87,5 +92,5 @@ class VisaLink(Link):
     """
 
     resource: str = attr.ib(validator=attr.validators.instance_of(str))
-    baudrate: int = attr.ib(default=9600, validator=attr.validators.instance_of(int))
-    timeout: float = attr.ib(default=2.0, converter=float)
+    baudrate: int = attr.ib(default=9600, validator=checks.baud)
+    timeout: float = attr.ib(default=2.0, converter=float, validator=checks.timeout)

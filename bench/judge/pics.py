@@ -17,7 +17,7 @@ DIRECTORY = Path(__file__).resolve().parents[2] / "inventory" / "pics"
 class Feature(BaseModel):
     """One feature: whether the device has it, and which requirements rest on it."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     supported: bool
     means: str
@@ -27,7 +27,7 @@ class Feature(BaseModel):
 class Pics(BaseModel):
     """A supplier's declaration for one device. `system` is the name under which it is judged."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     system: str
     model: str

@@ -189,7 +189,7 @@ _Id = Annotated[str, AfterValidator(_is_id)]
 
 
 class _Row(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 class _LimitRow(_Row):

@@ -18,6 +18,7 @@ import serial
 from labgrid.binding import BindingState, StateError
 from labgrid.factory import target_factory
 
+from drivers import checks
 from drivers.device import DeviceDriver
 from drivers.errors import LinkLost, NotSupported, OutOfRange, Refused
 from drivers.links import SerialLine, holder_of
@@ -37,6 +38,7 @@ from drivers.roles import (
 )
 from drivers.wire import c1218, c1219, meter_profile, meter_settings
 from drivers.wire.c1218 import Declined, Negotiate, NegotiateResponse, Read, ReadPart, Request, Result, Station
+from drivers.wire.c1218_mask import PasswordMask
 from drivers.wire.c1219 import ProcedureCall, ProcedureResponse, ProcedureResult, TableError
 from drivers.wire.meter_profile import Counters, LoadControl, Profile, Ring, RingHead
 from drivers.wire.meter_settings import CustomerSettings, LimitSteps, LocalTime, Rule
@@ -57,6 +59,9 @@ _MOST_TRIES = 6
 """Sessions that one request is worth on a line that garbles: each packet is tried four times in each."""
 _SPAN = 2
 """Intervals read at first when looking back for a moment (an hourly poll wants one); then as many again as are known."""
+
+_SECURITY = c1218.Security(b"").encode()[0]
+"""The code of the service that carries the password."""
 
 _RESULTS = {
     ProcedureResult.BAD_PARAMETER: "invalid parameter",
@@ -83,20 +88,14 @@ class AmiMeterDriver(DeviceDriver):
 
     bindings = {"line": SerialLine}  # noqa: RUF012 - labgrid reads it from the class
 
-    user_id: int = attr.ib(default=1, validator=attr.validators.instance_of(int))
-    user: str = attr.ib(default="twinbench", validator=attr.validators.instance_of(str))
-    password: str = attr.ib(default="utility", repr=False, validator=attr.validators.instance_of(str))
-    packet_size: int = attr.ib(default=1024, validator=attr.validators.instance_of(int))
-    packets: int = attr.ib(default=16, validator=attr.validators.instance_of(int))
+    user_id: int = attr.ib(default=1, validator=checks.whole(0, 0xFFFF))
+    user: str = attr.ib(default="twinbench", validator=checks.text(10, "ASCII characters"))
+    password: str = attr.ib(default="utility", repr=False, validator=checks.text(20))
+    packet_size: int = attr.ib(default=1024, validator=checks.whole(c1218.OVERHEAD + 1, c1218.LARGEST_PACKET))
+    packets: int = attr.ib(default=16, validator=checks.whole(1, 255))
 
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
-        c1218.Logon(self.user_id, self.user).encode()  # WireError, a ValueError, names what is wrong with them
-        c1218.Security(self.password.encode()).encode()
-        if not c1218.OVERHEAD < self.packet_size <= c1218.LARGEST_PACKET or not 0 < self.packets < 256:
-            raise ValueError(
-                f"{self.packets} packets of {self.packet_size} bytes: up to 255, of 9 to {c1218.LARGEST_PACKET} bytes"
-            )
         self._port: serial.Serial | None = None
         self._poll = select.poll()
         self._rest_s = c1218.rest_s(self.line.baudrate)
@@ -108,6 +107,7 @@ class AmiMeterDriver(DeviceDriver):
         self._repeats = 0
         self._longest = 0  # bytes that came in answer to one write of the latest exchange
         self._sequence = 0
+        self._hidden: dict[str, PasswordMask] | None = None  # while the password is under way, or may come back
 
     # --- labgrid's life cycle ----------------------------------------------------------------------------------------
 
@@ -517,6 +517,8 @@ class AmiMeterDriver(DeviceDriver):
         station = self._station
         station.retries = retries
         station.send(message)
+        secret = message[0] == _SECURITY
+        self._hidden = {"rx": PasswordMask(), "tx": PasswordMask()} if secret else None
         patience = self.line.timeout + self._passes(len(message) + c1218.OVERHEAD)
         until = time.monotonic() + (retries + 2) * patience + 1
         came = self._longest = 0  # bytes since something went out
@@ -605,7 +607,7 @@ class AmiMeterDriver(DeviceDriver):
             self._disconnect()
             raise LinkLost(f"{self}: the port is gone; check cable and adapter")
         if self.line.wire_log is not None:
-            self.line.wire_log("rx", self._masked(data))
+            self.line.wire_log("rx", data if self._hidden is None else self._hidden["rx"].hide(data))
         return data
 
     def _write(self) -> None:
@@ -625,14 +627,4 @@ class AmiMeterDriver(DeviceDriver):
             self._disconnect()
             raise LinkLost(f"{self}: cannot write to the port: {no}; check cable and adapter") from no
         if self.line.wire_log is not None:
-            self.line.wire_log("tx", self._masked(data))
-
-    def _masked(self, data: bytes) -> bytes:
-        """The bytes without the password, and without the CRC by which it could be guessed."""
-        secret = c1218.Security(self.password.encode()).encode()
-        at = data.find(secret)
-        while at >= 0:
-            end = at + len(secret) + 2
-            data = data[: at + 1] + b"*" * len(data[at + 1 : end]) + data[end:]
-            at = data.find(secret, end)
-        return data
+            self.line.wire_log("tx", data if self._hidden is None else self._hidden["tx"].hide(data))

@@ -222,7 +222,10 @@ class Deframer:
         return found
 
     def quiet(self) -> list[Packet | Signal]:
-        """The line has rested: half a packet will not become whole. Returns what is left of it, then starts afresh."""
+        """The line has rested: half a packet will not become whole. Returns what is left of it, then starts afresh.
+
+        A broken packet that `feed` has told of already is not told of again where nothing came after it.
+        """
         if not self.unsettled:
             return []
         left: list[Packet | Signal] = []
@@ -230,11 +233,12 @@ class Deframer:
             left.append(Signal.BAD)
             self._lost = True
             left += self.feed(b"")
+        elif not self._noise:
+            pass
         elif not self._buffer:
             left.append(Signal.STRAY if self._noise == 1 else Signal.BAD)
         else:
-            left += self.feed(b"")
-            left = left or [Signal.BAD]
+            left.append(Signal.BAD)
         self.clear()
         return left
 

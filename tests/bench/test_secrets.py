@@ -38,12 +38,13 @@ SECRETS = {
 HASH = hash_password(SECRETS["password behind a hash"].decode())
 
 
-def bench_file(tmp_path: Path) -> Path:
+def bench_file(tmp_path: Path, packet_size: int = 1024) -> Path:
     """The twin bench with a secret of its own wherever it takes one."""
     data = yaml.safe_load((ROOT / "inventory/benches/twin.yaml").read_text(encoding="utf-8"))
     for entry in data["targets"]["site"]["drivers"]:
         if "AmiMeterDriver" in entry:
             entry["AmiMeterDriver"]["password"] = SECRETS["utility's password"].decode()
+            entry["AmiMeterDriver"]["packet_size"] = packet_size
     section = data["twinbench"]
     for level in ("reader", "utility", "master"):
         section["devices"]["meter"]["options"][f"{level}_password"] = SECRETS[f"{level}'s password"].decode()
@@ -88,10 +89,11 @@ def crossed(log: Path) -> dict[str, bytes]:
     return ways
 
 
-def test_no_secret_of_a_bench_is_in_its_record_or_on_the_screen(tmp_path: Path) -> None:
+@pytest.mark.parametrize("packet_size", [1024, 20])
+def test_no_secret_of_a_bench_is_in_its_record_or_on_the_screen(tmp_path: Path, packet_size: int) -> None:
     out = tmp_path / "run"
     done = subprocess.run(
-        [COMMAND, "certify", "--bench", bench_file(tmp_path), "--only", "C3-S1", "--out", out, "--json"],
+        [COMMAND, "certify", "--bench", bench_file(tmp_path, packet_size), "--only", "C3-S1", "--out", out, "--json"],
         cwd=ROOT,
         env={**os.environ, "OTTOS_PASSWORD": SECRETS["password in the environment"].decode()},
         capture_output=True,
@@ -113,7 +115,12 @@ def test_no_secret_of_a_bench_is_in_its_record_or_on_the_screen(tmp_path: Path) 
     assert found == []
     # The display was asked for its keys, and the meter for its password: they were there to be told.
     assert b"<LinkKey>*" in crossed(out / "wire" / "display-usb.log")["rx"]
-    assert b"\x51" + b"*" * 22 in crossed(out / "wire" / "meter-optical.log")["tx"]
+    room = packet_size - 8
+    message = (b"\x51" + SECRETS["utility's password"]).ljust(21, b"\0")
+    pieces = [message[at : at + room] for at in range(0, 21, room)]
+    line = crossed(out / "wire" / "meter-optical.log")["tx"]
+    assert b"\x51" + b"*" * (len(pieces[0]) + 1) in line
+    assert [piece for piece in pieces if piece.lstrip(b"\x51").strip(b"\0") in line] == []
 
 
 def test_the_record_s_bench_file_is_hidden_where_it_is_secret_and_nowhere_else(tmp_path: Path) -> None:

@@ -151,6 +151,35 @@ def test_an_acknowledgement_inside_a_broken_packet_is_none() -> None:
     assert Deframer().feed(bytes(broken)) == [Signal.BAD]
 
 
+@pytest.mark.parametrize("data", [b"\x20", b"\x50\x00\x02\xee\x00\x00\x00\x00\x20", b"\xee\xee\xee"])
+def test_a_broken_packet_is_told_of_once_and_again_only_where_more_came(data: bytes) -> None:
+    broken = bytearray(Packet(data).encode())
+    broken[-1] ^= 1
+    deframer = Deframer()
+    assert deframer.feed(bytes(broken)) == [Signal.BAD]
+    assert deframer.quiet() == []
+    assert not deframer.unsettled
+    assert deframer.feed(IDENT) == [Packet(b"\x20")]
+    assert deframer.feed(bytes(broken)) == [Signal.BAD]
+    assert deframer.feed(b"\x42\x42") == []
+    assert deframer.quiet() == [Signal.BAD]
+
+
+@given(packets, st.integers(1, 255), st.data())
+def test_a_station_asks_for_a_packet_with_a_wrong_crc_exactly_once(
+    packet: Packet, hit: int, data: st.DataObject
+) -> None:
+    broken = bytearray(packet.encode())
+    broken[-1] ^= hit
+    device = Station(answers=True)
+    cut = data.draw(st.integers(0, len(broken)))
+    for piece in (broken[:cut], broken[cut:]):
+        device.feed(bytes(piece))
+    device.quiet()
+    device.quiet()
+    assert device.take() == NAK
+
+
 def test_a_packet_with_a_broken_start_is_asked_for_once_the_line_rests() -> None:
     deframer = Deframer()
     assert deframer.feed(b"\xef" + IDENT[1:]) == []

@@ -110,6 +110,19 @@ def test_the_published_frames(port: Make) -> None:
         host.line.write(ACK)
 
 
+def test_a_packet_with_a_wrong_crc_is_asked_for_once(port: Make) -> None:
+    host = port().host()
+    good = bytes.fromhex("EE 00 00 00 00 01 20 13 10")
+    for _ in range(2):
+        host.line.write(good[:-1] + b"\x11")
+        host.line.timeout = 0.5  # ten times the rest after which a meter gives a packet up
+        assert host.line.read(10) == NAK
+    host.line.timeout = 3
+    host.line.write(good)
+    answer = ACK + bytes.fromhex("EE 00 00 00 00 05 00 00 01 00 00")
+    assert host.exactly(len(answer)) == answer
+
+
 def test_a_procedure_as_published(port: Make) -> None:
     p = port()
     host = p.host()

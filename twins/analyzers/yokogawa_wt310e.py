@@ -32,7 +32,7 @@ from twins.wiring import Load, Site, Source, Tap, WiringError, single_phase
 class Wt310eOptions(BaseModel):
     """Where the analyzer's leads are, who it is, and how wrong it may measure (percent of reading, degrees, percent of range)."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     tap: str
     legs: tuple[int, ...] = (0,)  # voltage leads: a leg to neutral, or two legs; the current is that of the first

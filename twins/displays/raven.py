@@ -38,7 +38,7 @@ _MOST_FAST_MIN = 15
 class RavenOptions(BaseModel):
     """One display device."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     han: str
     """The home area network that it is to join."""

@@ -21,7 +21,7 @@ Hours = Annotated[tuple[Annotated[int, Field(ge=0, le=16_000)], ...], Field(min_
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Profile(_Section):

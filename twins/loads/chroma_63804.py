@@ -39,7 +39,7 @@ class Chroma63804Options(BaseModel):
     """Which load of the site is the instrument's input, who it is, what it can carry, how wrong it may measure (percent of
     reading, percent of range), and what it is set to when the bench starts."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     load: str
     serial: str = Field(default="638040001", pattern=r"^[A-Z0-9]{1,16}$")

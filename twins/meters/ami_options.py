@@ -14,7 +14,7 @@ from twins.premises import han
 class AmiMeterOptions(BaseModel):
     """How a meter is wired and configured. `tap`, `switch` and `load_side` are names in the site's wiring."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     tap: str
     """Tap on the line side: what the meter is fed by and registers."""

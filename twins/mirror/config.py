@@ -17,7 +17,7 @@ class MirrorUser(BaseModel):
     The password stands as a hash in `password_hash`, or in the clear in the environment variable named `password_env`.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     name: str = Field(min_length=1)
     role: Literal["observer", "operator"] = "observer"
@@ -55,7 +55,7 @@ class MirrorConfig(BaseModel):
     time that reading may take.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     host: str = "127.0.0.1"
     port: int = Field(0, ge=0, le=65535)

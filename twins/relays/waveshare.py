@@ -35,7 +35,7 @@ _ChannelNumber = Annotated[int, Field(ge=1, le=wire.CHANNELS)]
 class WaveshareOptions(BaseModel):
     """How one board is fitted and wired."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     contacts: dict[_ChannelNumber, str] = {}
     """Channel to the site's contact that it switches; a channel without one switches nothing."""

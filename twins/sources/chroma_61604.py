@@ -40,7 +40,7 @@ class Chroma61604Options(BaseModel):
     """Which source of the site is the instrument's output, who it is, what it can carry, how wrong it may measure (percent of
     reading, percent of range), and what it is set to when the bench starts."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     source: str
     serial: str = Field(default="616040001", pattern=r"^[A-Z0-9]{1,16}$")

@@ -61,7 +61,7 @@ Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 class PageQuery(BaseModel):
     """What a reader asks for."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     meter: list[str] = Field(default=[], description="Only of these meters; may be given several times.")
     since: Moment | None = Field(default=None, description="Only what happened at or after this moment.")
@@ -79,7 +79,7 @@ class PageQuery(BaseModel):
 class StreamQuery(BaseModel):
     """What a listener asks for."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     meter: list[str] = Field(default=[], description="Only of these meters; may be given several times.")
     kind: list[Kind] = Field(default=[], description="Only of these kinds; may be given several times.")

@@ -127,7 +127,7 @@ class ProcessorConfig(BaseModel):
     One that it knows nothing of has the money.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     declined: tuple[str, ...] = ()
     declined_first: tuple[str, ...] = ()

@@ -24,7 +24,7 @@ PasswordHash = Annotated[str | None, AfterValidator(_argon2_hash)]
 class RepresentativeConfig(BaseModel):
     """A customer representative."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     login: str = Field(min_length=1, max_length=64, pattern=r"^[\w.@-]+$")
     name: str = Field(min_length=1)
@@ -36,7 +36,7 @@ class RepresentativeConfig(BaseModel):
 class WebsiteConfig(BaseModel):
     """The website. Times are bench time."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     listen: str = "127.0.0.1:0"
     """HOST:PORT; port 0 picks a free one."""
