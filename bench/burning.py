@@ -173,6 +173,11 @@ class Burning:
         found = [e for e in self.events() if e.kind == kind]
         return found[-1] if found else None
 
+    def commands(self, code: MessageCode) -> list[Any]:
+        """What the CSS has asked the ADCS to send of a code since the balance was set, oldest first."""
+        found = self.case.ask(self.case.css.commands, self.case.account.number)
+        return [c.request for c in found if c.code is code and c.created_at >= self.began]
+
     def messages(self, code: MessageCode, since: datetime) -> Iterator[Any]:
         """The ADCS's records of messages of a code that it was asked for since, oldest first."""
         for request in self.case.ask(self.case.adcs.requests):

@@ -455,7 +455,7 @@ def certify(
                 result.shortened = bench.shortened()
                 record.write("bench.resolved.yaml", yaml.safe_dump(masked(bench.resolved()), sort_keys=False))
                 record.write_json("devices.json", {"devices": bench.describe(), "versions": versions()})
-                listener = Listener(judge, shown, bench.tripped)
+                listener = Listener(judge, shown, wanted, bench.tripped)
                 with in_session(Session(bench, judge, record, seed, tuple(defects), browser=browser)):
                     interrupted = not _robot(suites, tags, record.path, listener, result.problems)
                 result.deviations = list(bench.deviations)

@@ -105,16 +105,19 @@ class PrepaymentKeywords:
                 expected=True,
             )
 
-    def _check_prepayment_sent(self, message_id: int) -> None:
-        """C3-MSG-08: a message to the meter is a prepayment's, with the energy credit."""
-        record = self._case.sent(message_id)
-        self._judge.fields(
-            "C3-MSG-08",
-            "the message to the meter",
-            system="ADCS",
-            required=("credit_wh", "balance_cents", "price_millicents_per_kwh", "at_zero"),
-            claim=None if record is None else record.message,
-        )
+    def _check_prepayment_sent(self, message_id: int) -> bool:
+        """C3-MSG-08: what the CSS asks for is a prepayment with the energy credit, and so is what the ADCS sends to the meter.
+        Returns whether the CSS has asked for it at all: else there is nothing to send."""
+        case = self._case
+        required = ("credit_wh", "balance_cents", "price_millicents_per_kwh", "at_zero")
+        asked = case.commanded(message_id)
+        self._judge.fields("C3-MSG-08", "the CSS's request", system="CSS", required=required, claim=asked)
+        if asked is None:
+            return False
+        record = case.sent(message_id)
+        message = None if record is None else record.message
+        self._judge.fields("C3-MSG-08", "the message to the meter", system="ADCS", required=required, claim=message)
+        return True
 
     def _check_receipt_borne(self, what: str, receipt: Receipt | None) -> None:
         """C3-MSG-10: a receipt says which message was processed, when, and how that went."""
@@ -125,6 +128,29 @@ class PrepaymentKeywords:
             required=("message_id", "status", "completed_at"),
             claim=None if receipt is None else {**vars(receipt), "message_id": receipt.message_id or None},
         )
+
+    def _check_receipt_passed(self, message_id: int) -> bool:
+        """C3-MSG-10: as the meter has it, as the ADCS has passed it on, and as the MDMS makes it available, each the same as
+        before. Nobody answers for what has not come to them. Returns whether it is available."""
+        case = self._case
+        receipts = case.meter.receipts()
+        # A receipt that names another message, or none, is the last one all the same.
+        of_meter = case.receipt(message_id) or (receipts[-1] if receipts else None)
+        self._check_receipt_borne("the receipt as the meter has it", of_meter)
+        received = [p.value for p in case.held("receipt")]
+        available = [p.value for p in case.ask(case.mdms.receipts, case.meter_id)]
+        before = of_meter
+        for system, what, there in (
+            ("ADCS", "the receipt as the ADCS has passed it on", received),
+            ("MDMS", "the receipt as the MDMS makes it available", available),
+        ):
+            if before is None:
+                return False
+            own = [r for r in there if r.sequence == before.sequence]
+            after = own[-1] if own else None
+            self._judge.check("C3-MSG-10", what, system=system, claim=_borne(after), expected=_borne(before))
+            before = after
+        return before is not None
 
     # --- displays ------------------------------------------------------------------------------------------------------
 
@@ -236,3 +262,8 @@ class PrepaymentKeywords:
             tolerance=float(self._case.stated("amount_rounding_cents")),
             unit="cent",
         )
+
+
+def _borne(receipt: Receipt | None) -> tuple[Any, ...] | None:
+    """What a receipt says: which message, how it went, when that was over."""
+    return None if receipt is None else (receipt.message_id, receipt.status, receipt.completed_at)

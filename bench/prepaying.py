@@ -259,6 +259,12 @@ class Prepaying:
             return self.ask(self.adcs.message, self.message_id if message_id is None else message_id)
         return None
 
+    def commanded(self, message_id: int | None = None) -> Any:
+        """What the CSS has asked the ADCS to send under a message id, None where it has asked for nothing."""
+        wanted = self.message_id if message_id is None else message_id
+        commands = self.ask(self.css.commands, self.account.number)
+        return next((c.request for c in commands if wanted and c.message_id == wanted), None)
+
     def statement(self) -> Any:
         """The latest statement of the account: what the back office holds true. None before any."""
         statements = self.ask(self.css.statements, self.account.number)

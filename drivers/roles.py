@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol, runtime_checkable
 
@@ -251,6 +251,8 @@ class DisplayedMessage:
     text: str
     confirmation_required: bool
     confirmed: bool
+    received_at: datetime | None = field(default=None, compare=False)
+    """When the display got it from the meter, by the display's own clock; None where it does not say."""
 
 
 @dataclass(frozen=True)
@@ -263,6 +265,8 @@ class DisplayedBalance:
     at: datetime
     time_left: timedelta | None = None
     zero_at: datetime | None = None
+    received_at: datetime | None = field(default=None, compare=False)
+    """When the display got it from the meter, by the display's own clock; None where it does not say."""
 
 
 @runtime_checkable

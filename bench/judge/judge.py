@@ -204,11 +204,24 @@ class Judge:
         """Keep an INCONCLUSIVE for an id whose test checked nothing of it."""
         return self._late(id_, test, "something was checked", Verdict.INCONCLUSIVE, reason)
 
-    def _late(self, id_: str, test: str, what: str, verdict: Verdict, reason: str) -> Check:
-        systems = self.catalogue[id_].applies_to
+    def left_out(self, id_: str, test: str) -> list[Check]:
+        """Keep an INCONCLUSIVE for each system that a requirement applies to and that no check of the run has judged; `test`
+        is the last one that decides the requirement. What a supplier's declaration makes not applicable needs no more."""
+        made = [check for check in self.checks if check.id == id_]
+        if any(check.verdict is Verdict.NOT_APPLICABLE for check in made):
+            return []
+        judged = {system for check in made for system in check.system.split(", ")}
+        missing = [system for system in self.catalogue[id_].applies_to if system not in judged]
+        what, inconclusive = "every system that it applies to was checked", Verdict.INCONCLUSIVE
+        return [self._late(id_, test, what, inconclusive, f"no check on {system}", [system]) for system in missing]
+
+    def _late(
+        self, id_: str, test: str, what: str, verdict: Verdict, reason: str, systems: Sequence[str] | None = None
+    ) -> Check:
+        named = self.catalogue[id_].applies_to if systems is None else systems
         self._test = test
         try:
-            return self._keep(id_, what, ", ".join(systems) or "bench", "", (), verdict, reason)
+            return self._keep(id_, what, ", ".join(named) or "bench", "", (), verdict, reason)
         finally:
             self._test = ""
 

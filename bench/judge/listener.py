@@ -6,8 +6,9 @@ fails by anything but a check could not be carried through: an ERROR of the benc
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -45,10 +46,18 @@ class Listener:
     ROBOT_LISTENER_API_VERSION = 3
 
     def __init__(
-        self, judge: Judge, progress: Progress | None = None, tripped: Callable[[], str | None] = lambda: None
+        self,
+        judge: Judge,
+        progress: Progress | None = None,
+        only: Collection[str] = (),
+        tripped: Callable[[], str | None] = lambda: None,
     ) -> None:
-        """`tripped` tells what on the bench has switched itself off, None as long as nothing has: no test counts then."""
+        """`only` are the ids that the run is to decide, none of them where it is all: what else its tests decide may have
+        other tests, which do not run. `tripped` tells what on the bench has switched itself off, None as long as nothing has:
+        no test counts then."""
         self.judge = judge
+        self._only = frozenset(only)
+        self._last: dict[str, str] = {}
         self._tripped = tripped
         self.tests: list[TestVerdict] = []
         self.interrupted = False
@@ -59,9 +68,13 @@ class Listener:
         self._bad_tag: str | None = None
 
     def start_suite(self, data: Any, result: Any) -> None:
-        """Learn how many tests there are."""
+        """Learn how many tests there are, and which is the last that decides an id."""
         if data.parent is None:
             self._total = data.test_count
+            for test in data.all_tests:
+                with contextlib.suppress(BadInput):  # of a tag that names no id, its test says so
+                    for id_ in self.judge.catalogue.decided_by([str(tag) for tag in test.tags]):
+                        self._last[id_] = test.id
 
     def start_test(self, data: Any, result: Any) -> None:
         """Learn from the tags which ids the test decides."""
@@ -92,6 +105,8 @@ class Listener:
             for id_ in self._ids:
                 if not any(check.id == id_ for check in checks):
                     checks.append(self.judge.unchecked(id_, data.name, said))
+                if self._last.get(id_) == data.id and (not self._only or id_ in self._only):
+                    checks += self.judge.left_out(id_, data.name)
         verdict = worst(check.verdict for check in checks)
         if failure is not None:
             verdict = Verdict.ERROR

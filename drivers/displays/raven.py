@@ -13,6 +13,8 @@ import select
 import threading
 import time
 from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import replace
+from datetime import datetime
 from typing import Any, TypeVar
 
 import attr
@@ -298,14 +300,16 @@ class RavenDriver(DeviceDriver):
     @Driver.check_active
     def message(self) -> DisplayedMessage | None:
         """From MessageCluster."""
-        held = self._message()
+        with self.lock:
+            held = self._message()
+            came_at = None if held is None else wire.moment(self._latest["MessageCluster"].get("TimeStamp"))
         if held is None:
             return None
         number, text = held.message_id, held.text
         if number is None or text is None:
             return None
         return DisplayedMessage(
-            int.from_bytes(number, "big"), text, bool(held.confirmation_required), bool(held.confirmed)
+            int.from_bytes(number, "big"), text, bool(held.confirmation_required), bool(held.confirmed), came_at
         )
 
     @Driver.check_active
@@ -344,6 +348,18 @@ class RavenDriver(DeviceDriver):
             self._wire.open()
             self._wire.listen_all()
             return dict(self._latest)
+
+    @Driver.check_active
+    def clock(self) -> datetime:
+        """The display's clock, to the whole second, once it has asked its meter for the time: from TimeCluster."""
+
+        def read() -> datetime:
+            at = wire.moment(_text(self._wire.query("get_time", "TimeCluster", {"Refresh": "Y"}) or {}, "UTCTime"))
+            if at is None:
+                raise LinkLost(f"{self}: it knows no time; is it joined to a meter?")
+            return at
+
+        return self._ask("reading its clock", read)
 
     @Driver.check_active
     def schedule(self, event: str) -> tuple[int, bool]:
@@ -415,7 +431,9 @@ class RavenDriver(DeviceDriver):
     def _keep(self, fragment: Fragment) -> None:
         self._latest[fragment.tag] = fragment
         if fragment.tag == "MessageCluster":
-            self._balance = wire.parse_balance(fragment.get("Text") or "") or self._balance
+            told = wire.parse_balance(fragment.get("Text") or "")
+            if told is not None:
+                self._balance = replace(told, received_at=wire.moment(fragment.get("TimeStamp")))
 
     def _listen(self, stop: threading.Event) -> None:
         while not stop.wait(_LISTEN_S):

@@ -368,6 +368,11 @@ class prepayment_balance(PrepaymentKeywords):  # noqa: N801 - Robot finds a libr
         self._judge.acted("C3-S5.07", "the balance reaches zero")
         case = self._case
         said = re.compile(r".*\b(zero|cero)\b.*")
+        told = [t for t in self._burning.commands(MessageCode.TEXT) if said.fullmatch(t.text)]
+        text = told[-1].text if told else None
+        self._judge.check("C3-MSG-16", "the CSS has the meter say so", system="CSS", claim=text, expected=said)
+        if not told:
+            return self._judge.settle()
         display = self._burning.display(self._display_name).message()
         self._judge.check(
             "C3-MSG-16", "the meter says so", system="Meter", claim=case.shown().get(DisplayCode.MESSAGE), expected=said
@@ -379,7 +384,7 @@ class prepayment_balance(PrepaymentKeywords):  # noqa: N801 - Robot finds a libr
             claim=None if display is None else display.text,
             expected=said,
         )
-        self._judge.settle()
+        return self._judge.settle()
 
     @keyword
     def demand_is_limited(self, *ids: str) -> None:
@@ -387,15 +392,15 @@ class prepayment_balance(PrepaymentKeywords):  # noqa: N801 - Robot finds a libr
         record = self._commanded(MessageCode.LIMIT, ("limit_w",), ids)
         status = self._case.meter.service()
         limited = status.switch is Switch.TRIPPED and record is not None and status.limit_w == record.message.limit_w
-        for id_ in ids:
+        for id_ in self._of_meter(ids, record):
             self._check_off(id_, "a load above the limit is off", limited)
         self._judge.settle()
 
     @keyword
     def service_is_disconnected(self, *ids: str) -> None:
         """C3-S5.08: commanded (C3-MSG-17), and no current at the load side."""
-        self._commanded(MessageCode.DISCONNECT, ("message_id", "code"), ids)
-        for id_ in ids:
+        record = self._commanded(MessageCode.DISCONNECT, ("message_id", "code"), ids)
+        for id_ in self._of_meter(ids, record):
             self._check_off(id_, "the service is off", self._case.meter.service().switch is Switch.OPEN)
         self._judge.settle()
 
@@ -403,14 +408,14 @@ class prepayment_balance(PrepaymentKeywords):  # noqa: N801 - Robot finds a libr
     def account_moves_to_regular_billing(self, *ids: str) -> None:
         """C3-S5.08: commanded (C3-MSG-17), at the end of the interval, with the service on throughout."""
         case, burning = self._case, self._burning
-        self._commanded(MessageCode.BILLING, ("billing",), ids)
+        record = self._commanded(MessageCode.BILLING, ("billing",), ids)
         zero = burning.event("zero")
         burning.interval_passes()
         ahead = case.ahead_by()
         since = burning.began if zero is None else zero.at
         changes = [e.at for e in case.meter.log() if e.event is EventCode.BILLING_CHANGED and e.at - ahead >= since]
         ends = [i.ends_at for i in case.meter.intervals(since + ahead)]
-        for id_ in ids:
+        for id_ in self._of_meter(ids, record):
             self._judge.check(
                 id_,
                 "billing is regular since the end of an interval",
@@ -425,8 +430,16 @@ class prepayment_balance(PrepaymentKeywords):  # noqa: N801 - Robot finds a libr
     @keyword
     def account_is_replenished(self, cents: int) -> None:
         """C3-S5.08: the automatic payment that was declined at the threshold succeeds at zero, and the service stays on."""
-        case = self._case
+        case, zero = self._case, self._burning.event("zero")
         case.bench.advance(30)
+        postings = case.ask(case.css.postings, case.account.number)
+        paid = [p.message_id for p in postings if p.posted_at >= (self._burning.began if zero is None else zero.at)]
+        asked = paid[-1] if paid else None
+        self._judge.check(
+            "C3-S5.08", "the CSS posts the automatic payment", system="CSS", claim=asked is not None, expected=True
+        )
+        if not asked or not self._brought(asked):
+            return self._judge.settle()
         self._judge.check(
             "C3-S5.08",
             "the balance after the automatic payment",
@@ -438,7 +451,7 @@ class prepayment_balance(PrepaymentKeywords):  # noqa: N801 - Robot finds a libr
         )
         closed = case.meter.service().switch is Switch.CLOSED
         self._check_flow("C3-S5.08", "the service is on", system="Meter", claim=closed)
-        self._judge.settle()
+        return self._judge.settle()
 
     def _check_off(self, id_: str, what: str, claim: bool) -> None:
         """No current flows any more, as the analyzer and the model have it, and what the meter claims of that."""
@@ -458,14 +471,31 @@ class prepayment_balance(PrepaymentKeywords):  # noqa: N801 - Robot finds a libr
         return "Meter" if id_ == "C3-S5.08" else "CSS"
 
     def _commanded(self, code: MessageCode, required: tuple[str, ...], ids: tuple[str, ...]) -> Any:
-        """The command at zero, checked for its fields where C3-MSG-17 is at stake."""
-        zero = self._burning.event("zero")
-        since = self._burning.began if zero is None else zero.at
-        found = list(self._burning.messages(code, since))
-        record = found[-1] if found else None
+        """The command at zero as the ADCS has it; in scenario 5 that the CSS commands it is checked, and its fields
+        (C3-MSG-17)."""
+        case, what = self._case, code.name.lower()
+        asked = self._burning.commands(code)
+        request = asked[-1] if asked else None
+        record = None if request is None else case.sent(request.message_id)
         if "C3-S5.08" in ids:
-            message = None if record is None else record.message
-            self._judge.fields(
-                "C3-MSG-17", f"the {code.name.lower()} request", system="CSS", required=required, claim=message
+            self._judge.check(
+                "C3-S5.08", f"the {what} is commanded", system="CSS", claim=request is not None, expected=True
             )
+            self._judge.fields("C3-MSG-17", f"the {what} request", system="CSS", required=required, claim=request)
+            if request is not None:
+                message = None if record is None else record.message
+                self._judge.fields("C3-MSG-17", f"the {what} as sent", system="ADCS", required=required, claim=message)
         return record
+
+    def _of_meter(self, ids: tuple[str, ...], record: Any) -> list[str]:
+        """Those of the ids under which the meter is to be held to a command: in scenario 5 only where it has got one."""
+        brought = "C3-S5.08" not in ids or (record is not None and self._brought(record.message_id))
+        return [id_ for id_ in ids if id_ != "C3-S5.08" or brought]
+
+    def _brought(self, message_id: int) -> bool:
+        """C3-S5.08: whether the ADCS has brought a command of the CSS to the meter, by when the meter took it."""
+        taken = bool(self._case.taken_at(message_id))
+        self._judge.check(
+            "C3-S5.08", "the command comes to the meter", system="ADCS", measure=Witness.measure(taken), expected=True
+        )
+        return taken

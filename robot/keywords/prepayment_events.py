@@ -256,29 +256,31 @@ class prepayment_events(PrepaymentKeywords):  # noqa: N801 - Robot finds a libra
         case = self._case
         record = case.sent(case.event_id)
         message = None if record is None else record.message
-        self._judge.fields(
-            "C3-MSG-09",
-            "the message to the meter",
-            system="ADCS",
-            required=("starts_at", "ends_at", "credit_wh", "at_zero"),
-            claim=message,
-        )
+        asked = next((e for e in case.kept() if e.event_id == case.event_id), None)
         credit = case.purse_cents() * 10**6 // case.bench.config.utility.tariff.price_millicents_per_kwh
-        self._judge.check(
-            "C3-MSG-09",
-            "start, end, credit and option are those booked",
-            system="ADCS",
-            claim=None if message is None else (message.starts_at, message.ends_at, message.credit_wh, message.at_zero),
-            expected=(case.starts_at, case.ends_at, credit, case.option_at_meter),
-        )
+        booked = (case.starts_at, case.ends_at, credit, case.option_at_meter)
+        for system, what, given in (
+            ("CSS", "the CSS's request, as the ADCS has got it", asked),
+            ("ADCS", "the message to the meter", message),
+        ):
+            if asked is None and system == "ADCS":
+                break  # it was not asked for anything
+            required = ("starts_at", "ends_at", "credit_wh", "at_zero")
+            self._judge.fields("C3-MSG-09", what, system=system, required=required, claim=given)
+            self._judge.check(
+                "C3-MSG-09",
+                f"{what}: start, end, credit and option are those booked",
+                system=system,
+                claim=None if given is None else (given.starts_at, given.ends_at, given.credit_wh, given.at_zero),
+                expected=booked,
+            )
 
     @keyword
     def meter_logs_and_schedules_the_event(self) -> None:
-        """C3-S2.10: stored, logged, and receipted (C3-MSG-10)."""
+        """C3-S2.10: stored, logged, and receipted."""
         case = self._case
         held, should = case.stored(), case.stored(case.model)
         self._check_receipt("C3-S2.10", "the receipt says processed", case.event_id, system="Meter")
-        self._check_receipt_borne("the event's receipt as the meter has it", case.receipt(case.event_id))
         self._judge.check(
             "C3-S2.10",
             "the meter has the event, from start to end",
@@ -293,21 +295,19 @@ class prepayment_events(PrepaymentKeywords):  # noqa: N801 - Robot finds a libra
 
     @keyword
     def adcs_passes_the_events_receipt_to_the_mdms(self) -> None:
-        """C3-S2.11: the MDMS has got it (C3-MSG-10)."""
+        """C3-S2.11: the MDMS has got it."""
         case = self._case
         got = case.passed_on("receipt", case.event_id)
         self._judge.check("C3-S2.11", "the MDMS has got the receipt", system="ADCS", claim=got, expected=True)
-        held = [p.value for p in case.held("receipt") if p.value.message_id == case.event_id]
-        self._check_receipt_borne("the event's receipt as it reached the MDMS", held[0] if held else None)
         self._judge.settle()
 
     @keyword
     def mdms_makes_the_events_receipt_available(self) -> None:
-        """C3-S2.12: the CSS and others can read it (C3-MSG-10)."""
+        """C3-S2.12: the CSS and others can read it, as the meter has sent it and the ADCS passed it on (C3-MSG-10)."""
         case = self._case
         own = [p for p in case.ask(case.mdms.receipts, case.meter_id) if p.value.message_id == case.event_id]
         self._judge.check("C3-S2.12", "the receipt is available", system="MDMS", claim=bool(own), expected=True)
-        self._check_receipt_borne("the event's receipt as it reached the CSS", own[0].value if own else None)
+        self._check_receipt_passed(case.event_id)
         self._judge.settle()
 
     # --- before and after ------------------------------------------------------------------------------------------------

@@ -195,15 +195,15 @@ class prepayment_steps(PrepaymentKeywords):  # noqa: N801 - Robot finds a librar
         logged = case.logged(EventCode.MESSAGE_RECEIVED, case.message_id)
         self._judge.check("C3-S1.08", "the message is logged", system="Meter", claim=logged is not None, expected=True)
         statement = case.statement()
-        self._judge.check(
-            "C3-MSG-08",
-            "the meter has the energy credit of the statement",
-            system="ADCS",
-            claim=None if statement is None else case.meter.account().credit_wh,
-            expected=0 if statement is None else statement.credit_wh,
-            unit="Wh",
-        )
-        self._check_prepayment_sent(case.message_id)
+        if self._check_prepayment_sent(case.message_id):
+            self._judge.check(
+                "C3-MSG-08",
+                "the meter has the energy credit of the statement",
+                system="ADCS",
+                claim=None if statement is None else case.meter.account().credit_wh,
+                expected=0 if statement is None else statement.credit_wh,
+                unit="Wh",
+            )
         self._judge.settle()
 
     @keyword
@@ -221,7 +221,7 @@ class prepayment_steps(PrepaymentKeywords):  # noqa: N801 - Robot finds a librar
         receipts = [p.value for p in case.ask(case.mdms.receipts, case.meter_id)]
         own = [r for r in receipts if r.message_id == case.message_id and case.message_id]
         self._judge.check("C3-S1.10", "the receipt is available", system="MDMS", claim=bool(own), expected=True)
-        self._check_receipt_borne("the receipt as it reached the CSS", receipts[-1] if receipts else None)
+        self._check_receipt_passed(case.message_id)
         self._judge.settle()
 
     @keyword
@@ -236,6 +236,14 @@ class prepayment_steps(PrepaymentKeywords):  # noqa: N801 - Robot finds a librar
             claim=page.whole("receipt_message_id"),
             expected=case.message_id,
         )
+        if any(p.value.message_id == case.message_id for p in case.ask(case.mdms.receipts, case.meter_id)):
+            self._judge.fields(
+                "C3-MSG-10",
+                "the receipt as the CSS shows it",
+                system="CSS",
+                required=("receipt_message_id", "receipt_status", "receipt_at"),
+                claim=page.fields,
+            )
         self._judge.check(
             "C3-S1.11",
             "the representative acknowledges it",

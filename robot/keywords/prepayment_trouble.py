@@ -238,7 +238,6 @@ class prepayment_trouble(PrepaymentKeywords):  # noqa: N801 - Robot finds a libr
     @keyword
     def representative_sees_the_results(self, passed: bool) -> None:
         """C3-S6.08: in the CSS, all of them (C3-MSG-21), and what they come to."""
-        case = self._case
         test = self._check(self._test_id)
         self._judge.acted("C3-S6.08", "the representative looks at the results")
         self._judge.check(
@@ -251,10 +250,25 @@ class prepayment_trouble(PrepaymentKeywords):  # noqa: N801 - Robot finds a libr
         if passed:
             result = None if test is None else test.result
             self._judge.fields("C3-S6.08", "the results shown", system="CSS", required=RESULTS, claim=result)
-            self._judge.fields("C3-MSG-21", "the results at the CSS", system="CSS", required=RESULTS, claim=result)
-            own = case.meter.test_result()
-            self._judge.fields("C3-MSG-21", "the results at the meter", system="Meter", required=RESULTS, claim=own)
+            self._check_results_borne(result)
         self._judge.settle()
+
+    def _check_results_borne(self, at_css: Any) -> None:
+        """C3-MSG-21: as the meter has them, and then as far as they have come: nobody answers for what has not reached them."""
+        case = self._case
+        passed, available = (
+            [p.value for p in found if p.value.message_id == self._test_id]
+            for found in (case.held("test"), case.ask(case.mdms.test_results, case.meter_id))
+        )
+        for system, what, result in (
+            ("Meter", "the results at the meter", case.meter.test_result()),
+            ("ADCS", "the results as the ADCS has passed them on", passed[0] if passed else None),
+            ("MDMS", "the results as the MDMS makes them available", available[0] if available else None),
+            ("CSS", "the results at the CSS", at_css),
+        ):
+            self._judge.fields("C3-MSG-21", what, system=system, required=RESULTS, claim=result)
+            if result is None:
+                return
 
     def _check(self, message_id: int) -> Any:
         case = self._case
@@ -288,8 +302,7 @@ class prepayment_trouble(PrepaymentKeywords):  # noqa: N801 - Robot finds a libr
             expected=True,
         )
         self._check_prepayment_sent(message_id)
-        available = [p.value for p in case.ask(case.mdms.receipts, case.meter_id) if p.value.message_id == message_id]
-        self._check_receipt_borne("the activation's receipt as it reached the CSS", available[0] if available else None)
+        self._check_receipt_passed(message_id)
         volts, _ = case.load_side()
         self._judge.check(
             "C3-S6.09",

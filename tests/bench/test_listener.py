@@ -227,6 +227,38 @@ def test_a_scenario_tag_stands_for_all_its_steps(runner: Runner) -> None:
     )
 
 
+def check_on(system: str, id_: str = "C3-NFR-02") -> str:
+    return f"    [Tags]    {id_}\n    Check    {id_}    good    system={system}\n"
+
+
+def test_a_system_that_no_check_is_made_on_leaves_its_requirement_inconclusive(runner: Runner) -> None:
+    result = runner.run(f"One\n{check_on('Meter')}")
+    (judged,) = result.judged
+    assert (judged.verdict, result.exit_code) == (Verdict.INCONCLUSIVE, 2)
+    assert judged.systems == {"ADCS": Verdict.INCONCLUSIVE, "Meter": Verdict.PASS}
+    assert (judged.checks[-1].system, judged.checks[-1].reason) == ("ADCS", "no check on ADCS")
+    status, message = runner.robots()
+    assert status == "FAIL"
+    assert "no check on ADCS" in message
+
+
+def test_systems_may_be_checked_in_several_tests(runner: Runner) -> None:
+    tests = f"One\n{check_on('Meter')}Two\n{check_on('ADCS')}"
+    assert verdicts(runner.run(tests)) == {"C3-NFR-02": "PASS"}
+    assert {test.verdict for test in runner.run(tests, out=runner.path / "again").tests} == {Verdict.PASS}
+
+
+def test_what_only_comes_along_with_the_ids_asked_for_need_not_be_complete(runner: Runner) -> None:
+    one = "One\n    [Tags]    C3-FR-15    C3-NFR-02\n    Check    C3-FR-15    good\n    Check    C3-NFR-02    good\n"
+    tests = f"{one}Two\n{check_on('ADCS')}"
+    assert verdicts(runner.run(tests, only=["C3-FR-15"])) == {"C3-FR-15": "PASS", "C3-NFR-02": "PASS"}
+
+
+def test_what_is_declared_not_to_apply_needs_no_check_on_another_system(runner: Runner) -> None:
+    result = runner.run("One\n    [Tags]    C3-NFR-02\n    Fits    C3-NFR-02    pulse_output\n")
+    assert verdicts(result) == {"C3-NFR-02": "NOT_APPLICABLE"}
+
+
 def test_a_requirement_is_as_bad_as_its_worst_check_and_names_each_system(runner: Runner) -> None:
     result = runner.run(
         "One\n    [Tags]    C3-NFR-02\n    Check    C3-NFR-02    good    system=Meter\n"
@@ -250,7 +282,7 @@ def test_a_test_that_decides_nothing_keeps_robots_status(runner: Runner) -> None
 
 THREE = (
     "One\n    [Tags]    C3-FR-15\n    Check    C3-FR-15    good\n"
-    "Two\n    [Tags]    C3-FR-05    C3-MSG-10\n    Check    C3-FR-05    good\n    Check    C3-MSG-10    good\n"
+    "Two\n    [Tags]    C3-FR-05    C3-MSG-12\n    Check    C3-FR-05    good\n    Check    C3-MSG-12    good\n"
     "Three\n    [Tags]    C3-S1\n    Check    C3-S1.08    bad\n"
 )
 
@@ -260,7 +292,7 @@ THREE = (
     [
         ((), {"One", "Two", "Three"}),
         (("C3-FR-15",), {"One"}),
-        (("C3-MSG-10", "C3-FR-15"), {"One", "Two"}),
+        (("C3-MSG-12", "C3-FR-15"), {"One", "Two"}),
         (("C3-S1.08",), {"Three"}),
         (("C3-S1",), {"Three"}),
     ],

@@ -72,6 +72,8 @@ class Message:
     ends_at: datetime | None
     confirmation_required: bool
     confirmed: bool = False
+    received_at: datetime | None = None
+    """When it came from the meter, by the display's clock."""
 
 
 @dataclass(frozen=True)
@@ -188,7 +190,8 @@ class RavenDisplay:
         shown = self.shown_message()
         if shown is None:
             return None
-        return DisplayedMessage(shown.message_id, shown.text, shown.confirmation_required, shown.confirmed)
+        confirmation = shown.confirmation_required, shown.confirmed
+        return DisplayedMessage(shown.message_id, shown.text, *confirmation, shown.received_at)
 
     def confirm(self, message_id: int) -> None:
         """Confirm the text shown; the meter is told. Refused for any other, and for one that wants no confirmation."""
@@ -203,7 +206,9 @@ class RavenDisplay:
 
     def balance(self) -> DisplayedBalance | None:
         """The prepaid balance it shows."""
-        return None if self._account is None else wire.parse_balance(self._account.text)
+        account = self._account
+        told = None if account is None else wire.parse_balance(account.text)
+        return None if account is None or told is None else replace(told, received_at=account.received_at)
 
     # --- What the XML asks beyond the role -----------------------------------------------------------------------------
 
@@ -339,7 +344,7 @@ class RavenDisplay:
         if not self.joined:
             return
         if "shows_late" in self.defects and isinstance(message, han.DisplayMessage):
-            self._clock.call_later(_LATE_S, self._take, message)
+            self._clock.call_later(_LATE_S, self._take, message, True, self.now())
         else:
             self._take(message)
 
@@ -348,7 +353,7 @@ class RavenDisplay:
         if self.joined:
             self._begin("Rejoining")
 
-    def _take(self, message: han.Published, push: bool = True) -> None:
+    def _take(self, message: han.Published, push: bool = True, came_at: datetime | None = None) -> None:
         what = "time"
         if isinstance(message, han.PublishPrice):
             what = "price"
@@ -360,7 +365,7 @@ class RavenDisplay:
             if self.period.start is None:
                 self.period = Period(message.at, None, message.delivered_wh)
         elif isinstance(message, han.DisplayMessage):
-            what = self._take_text(message)
+            what = self._take_text(message, came_at or self.now())
         elif isinstance(message, han.TimeReport):
             self._ahead = message.utc - self._clock.now()
             self._local_offset = message.local_offset
@@ -368,9 +373,11 @@ class RavenDisplay:
             return
         self._tell(what, push)
 
-    def _take_text(self, message: han.DisplayMessage) -> str:
+    def _take_text(self, message: han.DisplayMessage, came_at: datetime) -> str:
         ends_at = None if message.duration is None else message.at + message.duration
-        held = Message(message.message_id, message.text, message.at, ends_at, message.confirmation_required)
+        held = Message(
+            message.message_id, message.text, message.at, ends_at, message.confirmation_required, received_at=came_at
+        )
         if message.duration is not None:
             again = self._text is not None and self._text.message_id == held.message_id
             if not again:  # a text that comes twice is shown once, and stays confirmed

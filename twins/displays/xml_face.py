@@ -165,7 +165,7 @@ class RavenSession:
             "MessageCluster",
             [
                 self._meter,
-                ("TimeStamp", wire.time(message.at)),
+                ("TimeStamp", wire.time(message.received_at)),
                 ("Id", wire.number(message.message_id)),
                 ("Text", message.text),
                 ("ConfirmationRequired", "Y" if message.confirmation_required else "N"),

@@ -52,7 +52,10 @@ class Commands(Part):
             rows = session.scalars(
                 select(OutboxRow).where(OutboxRow.account_number == account_number).order_by(OutboxRow.id)
             ).all()
-        return tuple(Command(r.message_id, MessageCode(r.code), r.created_at, r.submitted_at) for r in rows)
+        return tuple(
+            Command(r.message_id, MessageCode(r.code), r.created_at, r.submitted_at, _REQUEST.validate_python(r.body))
+            for r in rows
+        )
 
     def statements(self, account_number: str) -> tuple[Statement, ...]:
         """What the meter was to be told of an account, oldest first."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from drivers.roles import AtZero, Billing, Interval, MessageCode, Receipt
+from twins.utility.adcs_records import Request
 from twins.utility.consumption import DayUsage
 from twins.utility.payments import PaymentMeans, PaymentMethod
 
@@ -244,12 +245,13 @@ class Statement:
 
 @dataclass(frozen=True)
 class Command:
-    """A command of the CSS to the ADCS; `submitted_at` is None until the ADCS has it."""
+    """A command of the CSS to the ADCS, with what it asks for; `submitted_at` is None until the ADCS has it."""
 
     message_id: int
     code: MessageCode
     created_at: datetime
     submitted_at: datetime | None
+    request: Request
 
 
 @dataclass(frozen=True)
