@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import timedelta
 from functools import cached_property
 from typing import Any
@@ -363,22 +362,28 @@ class prepayment_balance(PrepaymentKeywords):  # noqa: N801 - Robot finds a libr
 
     @keyword
     def balance_reaches_zero(self) -> None:
-        """C3-S5.07: the load uses the balance up; meter and display say so (C3-MSG-16)."""
+        """C3-S5.07: the load uses the balance up; meter and display say so in the customer's language
+        (C3-MSG-16)."""
         self.the_balance_burns_down()
         self._judge.acted("C3-S5.07", "the balance reaches zero")
         case = self._case
-        said = re.compile(r".*\b(zero|cero)\b.*")
         display = self._burning.display(self._display_name).message()
-        self._judge.check(
-            "C3-MSG-16", "the meter says so", system="Meter", claim=case.shown().get(DisplayCode.MESSAGE), expected=said
-        )
-        self._judge.check(
-            "C3-MSG-16",
-            "the display device says so",
-            system="Meter",
-            claim=None if display is None else display.text,
-            expected=said,
-        )
+        language, shown = case.customer.language, case.shown()
+        own = language if case.bench.pics()["Meter"].supports("spanish_text") else "en"
+        told = [
+            ("the utility's text on the meter's display", "CSS", shown.get(DisplayCode.MESSAGE), language),
+            ("the display device", "Meter", None if display is None else display.text, own),
+        ]
+        if case.meter.account().balance_cents <= 0:  # an automatic payment may have taken the notice away by now
+            told.append(("the meter's own notice on its display", "Meter", shown.get(DisplayCode.NOTICE), own))
+        for what, system, said, expected in told:
+            self._judge.check(
+                "C3-MSG-16",
+                f"{what} says so in the customer's language",
+                system=system,
+                claim=said,
+                expected=displayed.AT_ZERO[expected],
+            )
         self._judge.settle()
 
     @keyword

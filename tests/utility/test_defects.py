@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from drivers.roles import AtZero, EventCode, MessageCode
+from drivers.roles import AtZero, DisplayCode, EventCode, MessageCode
 from tests.utility.conftest import ACCOUNT, DECLINED, METER, Town, means_of
 from tests.utility.event_probes import EVENT_PROBES
 from tests.utility.trouble_probes import TROUBLE_PROBES
@@ -347,6 +347,11 @@ def at_zero(here: Town, option: AtZero = AtZero.LIMIT) -> Town:
     return here
 
 
+def text_shown(here: Town) -> str:
+    """What the utility tells its Spanish-speaking customer at the meter."""
+    return {line.code: line.text for line in here.meter.display()}.get(DisplayCode.MESSAGE, "")
+
+
 def codes_sent(here: Town) -> set[MessageCode]:
     return {c.code for c in here.ask(here.utility.css.commands, ACCOUNT)}
 
@@ -422,6 +427,7 @@ PROBES: dict[str, Probe] = {
     "never_replenishes": lambda here: "recovered" in dict(events(agreed(here, "4111111111111111", 500, 8))),
     "replenishes_over_and_over": lambda here: tries(here) == 2,
     "zero_goes_unsaid": lambda here: MessageCode.TEXT in codes_sent(at_zero(here)),
+    "texts_in_english_only": lambda here: "cero" in text_shown(at_zero(here)),
     "zero_changes_nothing": lambda here: MessageCode.LIMIT in codes_sent(at_zero(here)),
     "always_disconnects": lambda here: MessageCode.DISCONNECT not in codes_sent(at_zero(here)),
     "keeps_limiting": limit_ends,
