@@ -234,6 +234,12 @@ _add("css", "disconnects_who_pays_on", "C3-NR-04", "disconnects when an event's 
 
 _add("css", "threshold_at_47_hours", "C3-S4.01 C3-S5.01", "takes 47 hours of service left for the threshold")
 _add("css", "threshold_at_49_hours", "C3-S4.01 C3-S5.01", "takes 49 hours of service left for the threshold")
+_add(
+    "css",
+    "forecast_ignores_history",
+    "C3-S4.01 C3-S5.01 C3-NR-03",
+    "forecasts the time left by a typical home, whatever was consumed",
+)
 _add("css", "forecast_stays_at_threshold", "C3-NR-03", "warns of 48 hours left, however many there are")
 _add("css", "always_refreshes", "C3-S4.07", "goes on sending the balance every interval after it was replenished")
 _add("css", "never_replenishes", "C3-S4.07 C3-S5.08", "decides on an automatic payment and never makes it")

@@ -8,7 +8,7 @@ from typing import Any
 
 from robot.api.deco import keyword, library
 
-from bench import displayed
+from bench import displayed, forecasting
 from bench.burning import BURNING_A, Burning
 from bench.certify import session
 from bench.judge.witness import Witness
@@ -96,19 +96,25 @@ class prepayment_balance(PrepaymentKeywords):  # noqa: N801 - Robot finds a libr
         """C3-S4.01, C3-S5.01: when the forecast of the time left has come down to it, neither before nor after."""
         hours = self._judge.limit("C3-FR-07", "threshold").value
         event = self._burning.until("threshold", timedelta(hours=24))
-        own = None
-        if event is not None:
-            since = self._burning.charged_until(event.at)
-            own = self._burning.zero_at(event.balance_cents, event.at, since) - event.at
+        left = None if event is None else event.time_left
+        own = timedelta(0) if event is None else forecasting.time_left(self._case, event.balance_cents, event.at)
+        self._judge.check(
+            id_,
+            "the forecast of the time left, from the history and the balance",
+            system="CSS",
+            claim=left,
+            expected=own,
+            tolerance=timedelta(minutes=float(self._case.stated("forecast_within_min"))),
+        )
         self._judge.check(
             id_,
             "the time left when the threshold is taken as reached",
             system="CSS",
-            claim=None if event is None else event.time_left,
+            claim=left,
             predict=Witness.predict(own, "history and tariff"),
             expected=timedelta(hours=hours),
             # the forecast comes nearer by the second, and jumps by a part of an hour as an interval comes in
-            tolerance=timedelta(minutes=30),
+            tolerance=timedelta(minutes=float(self._case.stated("forecast_step_min"))),
         )
         self._judge.settle()
 

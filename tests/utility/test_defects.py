@@ -313,6 +313,13 @@ def told(here: Town) -> list[Any]:
     return [here.ask(here.utility.adcs.message, i) for i in ids]
 
 
+def forecast_follows_history(here: Town) -> bool:
+    """The town's history is the same 500 W at any hour."""
+    paid(here)
+    page = here.ask(here.utility.css.account_page, ACCOUNT)
+    return bool(abs(page.time_left - timedelta(hours=page.credit_wh / 500)) < timedelta(minutes=5))
+
+
 def forecast_is_told(here: Town) -> bool:
     here.pay("P-1", 500)
     here.after(8 * 3600)
@@ -422,6 +429,7 @@ PROBES: dict[str, Probe] = {
     "takes_any_amount": lambda here: not accepted(lambda: here.pay("P-1", 1)),
     "threshold_at_47_hours": threshold,
     "threshold_at_49_hours": threshold,
+    "forecast_ignores_history": forecast_follows_history,
     "forecast_stays_at_threshold": forecast_is_told,
     "always_refreshes": quiet_above,
     "never_replenishes": lambda here: "recovered" in dict(events(agreed(here, "4111111111111111", 500, 8))),
