@@ -35,6 +35,7 @@ from drivers.device import DeviceDriver
 from drivers.errors import DeviceError, LinkLost, Refused
 from drivers.links import Link
 from drivers.roles import Identity
+from drivers.wire.meter_settings import Language
 from twins import defects as seeded
 from twins import models
 from twins.clock import AnyClock, SteppedClock, WallClock
@@ -50,6 +51,7 @@ UNITS = {"v": "V", "a": "A", "w": "W", "va": "VA", "var": "var", "wh": "Wh", "hz
 
 _SAFE = "safe outputs"
 """The step of coming down that goes before all others."""
+_LANGUAGES = {"en": Language.ENGLISH, "es": Language.SPANISH}
 
 _log = logging.getLogger("twinbench")
 
@@ -262,12 +264,21 @@ class Bench:
         self._undo.append(("the hold on the contacts", self.strategy.on_deactivate))
         self.strategy.now = self.clock.now
         self.strategy.let_pass = self.advance
+        self.strategy.language = self._language()
         if self.clock.stepped:
             self.strategy.hold_s = 0.0
         self.safety = Safety(self.config.safety, self.config.devices, self.drivers, self.shadow_site)
         for name, driver in self.drivers.items():
             if self.config.devices[name].role == "Meter":
                 driver.causes.append(self._cause)
+
+    def _language(self) -> Language:
+        """The language of the customer at whose address the site's meter is."""
+        meter_id = _meter_id(self.config.devices[self.strategy.meter.name])
+        for customer in self.config.utility.customers:
+            if any(account.meter_id == meter_id for account in customer.accounts):
+                return _LANGUAGES[customer.language]
+        return Language.ENGLISH
 
     def reach(self, name: str) -> None:
         """Third piece, one device at a time: open its link. LinkLost where nobody or somebody else is there."""
@@ -343,8 +354,7 @@ class Bench:
         meters = {}
         for name, device in self.config.devices.items():
             if device.role == "Meter":
-                options: Any = models.find(device.model).options.model_validate(device.options)
-                meters[str(options.meter_id)] = self.drivers[name]
+                meters[_meter_id(device)] = self.drivers[name]
         self._passwords = first_passwords(self.config.utility)
         self.utility = self.loop.call(
             Utility,
@@ -666,3 +676,9 @@ class Bench:
 
 
 __all__ = ["Bench", "BenchError", "OnLoop"]
+
+
+def _meter_id(device: DeviceConfig) -> str:
+    """The id under which the utility knows a meter of the bench file."""
+    options: Any = models.find(device.model).options.model_validate(device.options)
+    return str(options.meter_id)

@@ -6,40 +6,19 @@ What the keywords of scenarios 4 and 5 have in common; it checks nothing. Bench 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timedelta, tzinfo
+from datetime import datetime, timedelta
 from typing import Any
 
+from bench.forecasting import zero_at
 from bench.prepaying import Prepaying, next_mark
 from bench.web_customer import WebCustomer
 from drivers.roles import AtZero, Interval, MessageCode
 from twins.utility.payments import REQUIRED, PaymentMeans, PaymentMethod
 
-_HOUR = timedelta(hours=1)
 BURNING_A = 7.5
 """What the load draws to burn a balance down: more than any home's average, less than the site's wiring carries."""
 COLLECTED = timedelta(seconds=60)
 """How long after the end of an interval everything that follows from it has been done: collected, charged, sent."""
-
-
-def forecast(
-    balance_cents: int, price_millicents_per_kwh: int, history: Sequence[Interval], since: datetime, zone: tzinfo
-) -> datetime:
-    """When a balance is used up, from the mean consumption of each local hour; the suite's own arithmetic."""
-    by_hour: dict[int, list[Interval]] = {}
-    for i in history:
-        if i.complete:
-            by_hour.setdefault((i.ends_at - i.length).astimezone(zone).hour, []).append(i)
-    watts = {h: sum(i.energy_wh for i in found) / sum(i.length / _HOUR for i in found) for h, found in by_hour.items()}
-    left_wh = balance_cents * 1e6 / price_millicents_per_kwh
-    at = since
-    while left_wh > 0:
-        end = at.replace(minute=0, second=0, microsecond=0) + _HOUR
-        wh = watts[at.astimezone(zone).hour] * ((end - at) / _HOUR)
-        if wh >= left_wh:
-            return at + (end - at) * (left_wh / wh)
-        left_wh -= wh
-        at = end
-    return at
 
 
 class Customer:
@@ -104,31 +83,14 @@ class Burning:
 
     def cents_for(self, hours: float) -> int:
         """What so many hours from now cost by the history."""
-        low, high = 1, 1_000_000
+        low, high, now = 1, 1_000_000, self.case.bench.now
         while low < high:
             middle = (low + high) // 2
-            if self.zero_at(middle, self.case.bench.now) - self.case.bench.now < timedelta(hours=hours):
+            if zero_at(self.case, middle, now, now) - now < timedelta(hours=hours):
                 low = middle + 1
             else:
                 high = middle
         return low
-
-    def zero_at(self, cents: int, at: datetime, since: datetime | None = None) -> datetime:
-        """When a balance is used up by the history that the MDMS had at a moment."""
-        case, utility = self.case, self.case.bench.config.utility
-        stored = case.ask(case.mdms.intervals, case.meter_id, at - timedelta(days=utility.css.history_days))
-        history = [s.value for s in stored if s.received_at <= at]
-        price = utility.tariff.price_millicents_per_kwh
-        found: datetime = forecast(cents, price, history, since or at, utility.zone)
-        return found
-
-    def charged_until(self, at: datetime) -> datetime:
-        """Until when what was used was in the balance at a moment: the last interval charged by then, or when it was set."""
-        entries = self.case.ask(self.case.css.ledger, self.case.account.number)
-        ends = [
-            datetime.fromisoformat(e.reference.partition(" ")[0]) for e in entries if e.kind == "energy" and e.at <= at
-        ]
-        return max([self.began, *ends])
 
     def interval_passes(self, count: int = 1) -> None:
         """Let recording intervals end, and all be done that follows from each."""

@@ -1,10 +1,17 @@
-"""How a meter's display writes an account: the texts that the suites expect there."""
+"""What meters and display devices show: an account as a meter's display writes it, and the words by which a text is known."""
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 
 from drivers.roles import DisplayCode
+
+AT_ZERO = {
+    "en": re.compile(r"Your\b.*\bbalance\b.*\bzero\b.*"),
+    "es": re.compile(r"Su\b.*\bsaldo\b.*\bcero\b.*"),
+}
+"""That the balance has reached zero, by the customer's language: whatever the words, these have to be among them."""
 
 
 def money(cents: float) -> str:

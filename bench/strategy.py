@@ -5,6 +5,8 @@ from __future__ import annotations
 import enum
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -16,8 +18,9 @@ from labgrid.strategy import Strategy, StrategyError
 from bench.hold import Hold
 from drivers import checks
 from drivers.device import DeviceDriver
-from drivers.errors import DeviceError
+from drivers.errors import DeviceError, NotSupported
 from drivers.roles import AcLoad, AcSource, Identity, Meter, PowerAnalyzer, Relay, Switch
+from drivers.wire.meter_settings import Language
 
 LEAST_HOLD_S, MOST_HOLD_S = 2.0, 60.0
 """Shorter, and two channels on a slow bus are not renewed in time; longer, and nobody would call it safe."""
@@ -51,11 +54,11 @@ class SiteStrategy(Strategy):
     Where a source and a load are bound, they make the power; else the mains and a fixed load do.
     off: source and load off, every bench relay open. energised: `supply_channel` and `load_channel` closed, the
     source on at `source_voltage_v` and `source_frequency_hz`, the load set to `load_current_a`; the meter has line
-    voltage. provisioned: the meter's clock is set, it records intervals of `interval_min` minutes, its service is off
-    and it has no demand limit (where it has a switch at all); the analyzer measures on `voltage_range_v` and
-    `current_range_a`. `settle_s` is left to contacts to settle and the analyzer to see it. `hold_s`: contacts are
-    closed by the board's own timer, that long at a time, and renewed while this process lives; 0 closes them for
-    good. A bench on stepped time holds nothing: its board is a twin that dies with it.
+    voltage. provisioned: the meter's clock is set, it records intervals of `interval_min` minutes, it speaks its
+    customer's language if it can, its service is off and it has no demand limit (where it has a switch at all); the
+    analyzer measures on `voltage_range_v` and `current_range_a`. `settle_s` is left to contacts to settle and the
+    analyzer to see it. `hold_s`: contacts are closed by the board's own timer, that long at a time, and renewed while
+    this process lives; 0 closes them for good. A bench on stepped time holds nothing: its board is a twin that dies with it.
     """
 
     bindings = {  # noqa: RUF012 - labgrid's own convention
@@ -86,6 +89,8 @@ class SiteStrategy(Strategy):
         """Bench time; a bench gives its own clock's."""
         self.let_pass: Callable[[float], None] = time.sleep
         """Lets seconds of bench time pass; a bench gives its own clock's."""
+        self.language = Language.ENGLISH
+        """The customer's; a bench gives that of the customer in its file."""
         self.held: Hold | None = None
 
     def on_deactivate(self) -> None:
@@ -186,16 +191,24 @@ class SiteStrategy(Strategy):
             load.on()
 
     def provision(self) -> None:
-        """Make an energised site as a freshly provisioned one: right clock, no limit, service off, ranges set."""
+        """Make an energised site as a freshly provisioned one: right clock, the customer's language, no limit, service
+        off, ranges set."""
         meter: Meter = self._ready(self.meter)
         analyzer: PowerAnalyzer = self._ready(self.analyzer)
         meter.set_clock(self.now())
         meter.set_interval(timedelta(minutes=self.interval_min))
+        self._speak(meter)
         if meter.service().switch is not Switch.NONE:
             meter.limit(None)
             meter.disconnect()
         analyzer.set_ranges(self.voltage_range_v, self.current_range_a)
         self.let_pass(self.settle_s)
+
+    def _speak(self, meter: Any) -> None:
+        """Have the meter speak the customer's language; who works out the balance stays as it is."""
+        if hasattr(meter, "set_customer"):
+            with suppress(NotSupported):  # a meter that knows no Spanish speaks English, as its supplier declares
+                meter.set_customer(replace(meter.customer(), language=self.language))
 
     def identities(self) -> dict[str, Identity]:
         """Ask every bound device who it is."""

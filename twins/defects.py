@@ -163,7 +163,7 @@ _add("ami-meter", "button_rearms", "C3-FR-23", "re-closes by itself again after 
 _add("ami-meter", "converts_inside_interval", "C3-FR-28", "converts billing inside a recording interval")
 _add("ami-meter", "converts_an_interval_late", "C3-FR-28", "converts billing an interval later than it should")
 _add("ami-meter", "drops_service_on_conversion", "C3-FR-28", "interrupts the service for 2 s when billing converts")
-_add("ami-meter", "spanish_in_english", "C3-FR-29", "shows Spanish-speaking customers its texts in English")
+_add("ami-meter", "spanish_in_english", "C3-FR-29 C3-MSG-16", "shows Spanish-speaking customers its texts in English")
 _add("ami-meter", "shows_no_accents", "C3-FR-29", "shows question marks for letters that English does not have")
 _add("ami-meter", "first_come_first_served", "C3-NFR-05", "processes messages in the order in which they came")
 _add("ami-meter", "ignores_configured_priorities", "C3-NFR-05", "goes by the messages' own priorities alone")
@@ -234,11 +234,18 @@ _add("css", "disconnects_who_pays_on", "C3-NR-04", "disconnects when an event's 
 
 _add("css", "threshold_at_47_hours", "C3-S4.01 C3-S5.01", "takes 47 hours of service left for the threshold")
 _add("css", "threshold_at_49_hours", "C3-S4.01 C3-S5.01", "takes 49 hours of service left for the threshold")
+_add(
+    "css",
+    "forecast_ignores_history",
+    "C3-S4.01 C3-S5.01 C3-NR-03",
+    "forecasts the time left by a typical home, whatever was consumed",
+)
 _add("css", "forecast_stays_at_threshold", "C3-NR-03", "warns of 48 hours left, however many there are")
 _add("css", "always_refreshes", "C3-S4.07", "goes on sending the balance every interval after it was replenished")
 _add("css", "never_replenishes", "C3-S4.07 C3-S5.08", "decides on an automatic payment and never makes it")
 _add("css", "replenishes_over_and_over", "C3-NR-04", "tries an automatic payment that is declined twenty times")
 _add("css", "zero_goes_unsaid", "C3-MSG-16", "tells nobody that the balance has reached zero")
+_add("css", "texts_in_english_only", "C3-MSG-16", "tells Spanish-speaking customers in English that nothing is left")
 _add("css", "zero_changes_nothing", "C3-S5.08 C3-MSG-17 C3-NR-04", "commands nothing when the balance reaches zero")
 _add("css", "always_disconnects", "C3-NR-04", "disconnects at zero, whatever the customer chose")
 _add("css", "keeps_limiting", "C3-NR-04", "leaves the demand limit after the customer has paid again")

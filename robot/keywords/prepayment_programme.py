@@ -7,9 +7,9 @@ from functools import cached_property
 
 from robot.api.deco import keyword, library
 
+from bench import forecasting
 from bench.burning import Burning
 from bench.certify import session
-from bench.judge.witness import Witness
 from bench.keywords import PrepaymentKeywords
 from bench.prepaying import Prepaying
 from drivers.roles import MessageCode
@@ -77,8 +77,7 @@ class prepayment_programme(PrepaymentKeywords):  # noqa: N801 - Robot finds a li
         case = self._case
         self._burning.interval_passes(3)
         statement = case.statement()
-        since = self._burning.charged_until(statement.at)
-        own = self._burning.zero_at(statement.balance_cents, statement.at, since) - statement.at
+        own = forecasting.time_left(case, statement.balance_cents, statement.at)
         shown = self._burning.display(self._display_name).balance()
         for who, system, claim in (
             ("the meter", "ADCS", case.meter.account().time_left),
@@ -89,9 +88,8 @@ class prepayment_programme(PrepaymentKeywords):  # noqa: N801 - Robot finds a li
                 f"the forecast of the time left on {who}",
                 system=system,
                 claim=claim,
-                predict=Witness.predict(own, "history and tariff"),
-                expected=statement.time_left,
-                tolerance=timedelta(minutes=2),
+                expected=own,
+                tolerance=timedelta(minutes=float(case.stated("forecast_within_min"))),
             )
         self._judge.settle()
 

@@ -19,6 +19,7 @@ from bench import inventory
 from bench.bench import Bench, BenchError
 from bench.data import BadInput
 from drivers.roles import AtZero, MessageCode, MeterMessage, Switch
+from drivers.wire.meter_settings import CustomerSettings, Language
 from twins.utility.adcs import Request
 
 TWIN = Path(__file__).with_name("one-of-each.yaml")
@@ -435,3 +436,12 @@ def test_a_strategy_knows_its_ways(bench: Bench) -> None:
     assert bench.device("relay").closed() == (False,) * 8
     bench.strategy.transition("provisioned")
     assert bench.device("meter").service().switch is Switch.OPEN
+
+
+def test_a_provisioned_meter_speaks_its_customers_language(bench: Bench) -> None:
+    meter, model = bench.device("meter"), bench.predicted("meter")
+    meter.set_customer(CustomerSettings(Language.ENGLISH, own_balance=True))
+    bench.strategy.provision()
+    assert bench.config.utility.customers[0].language == "es"
+    assert meter.customer() == model.customer() == CustomerSettings(Language.SPANISH, own_balance=True)
+    meter.set_customer(CustomerSettings(Language.SPANISH))

@@ -53,6 +53,7 @@ def config(**changes: Any) -> UtilityConfig:
                     "name": "Ada Byron",
                     "address": "7 Elm Street, Springfield",
                     "credential": "analytical engine",
+                    "language": "es",
                     "accounts": [account],
                 },
                 {

@@ -144,7 +144,7 @@ def test_at_zero_the_customer_is_told_and_then_disconnected(town: Towns) -> None
     assert kinds(here) == [KIND.THRESHOLD, KIND.ZERO, KIND.OUTCOME]
     assert here.meter.service().switch is Switch.OPEN
     shown = {line.code: line.text for line in here.meter.display()}
-    assert shown[DisplayCode.MESSAGE] == NOTICES["en"]
+    assert shown[DisplayCode.MESSAGE] == NOTICES["es"]
     assert shown[DisplayCode.TIME_LEFT] == "0 d 00 h 00 min"
     notice, off = (
         next(r.completed_at for r in here.meter.receipts() if r.code is code)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from drivers.roles import AtZero, EventCode, MessageCode
+from drivers.roles import AtZero, DisplayCode, EventCode, MessageCode
 from tests.utility.conftest import ACCOUNT, DECLINED, METER, Town, means_of
 from tests.utility.event_probes import EVENT_PROBES
 from tests.utility.trouble_probes import TROUBLE_PROBES
@@ -328,6 +328,13 @@ def told(here: Town) -> list[Any]:
     return [here.ask(here.utility.adcs.message, i) for i in ids]
 
 
+def forecast_follows_history(here: Town) -> bool:
+    """The town's history is the same 500 W at any hour."""
+    paid(here)
+    page = here.ask(here.utility.css.account_page, ACCOUNT)
+    return bool(abs(page.time_left - timedelta(hours=page.credit_wh / 500)) < timedelta(minutes=5))
+
+
 def forecast_is_told(here: Town) -> bool:
     here.pay("P-1", 500)
     here.after(8 * 3600)
@@ -360,6 +367,11 @@ def at_zero(here: Town, option: AtZero = AtZero.LIMIT) -> Town:
     here.after(24 * 3600)
     assert "zero" in dict(events(here))
     return here
+
+
+def text_shown(here: Town) -> str:
+    """What the utility tells its Spanish-speaking customer at the meter."""
+    return {line.code: line.text for line in here.meter.display()}.get(DisplayCode.MESSAGE, "")
 
 
 def codes_sent(here: Town) -> set[MessageCode]:
@@ -432,11 +444,13 @@ PROBES: dict[str, Probe] = {
     "takes_any_amount": lambda here: not accepted(lambda: here.pay("P-1", 1)),
     "threshold_at_47_hours": threshold,
     "threshold_at_49_hours": threshold,
+    "forecast_ignores_history": forecast_follows_history,
     "forecast_stays_at_threshold": forecast_is_told,
     "always_refreshes": quiet_above,
     "never_replenishes": lambda here: "recovered" in dict(events(agreed(here, "4111111111111111", 500, 8))),
     "replenishes_over_and_over": lambda here: tries(here) == 2,
     "zero_goes_unsaid": lambda here: MessageCode.TEXT in codes_sent(at_zero(here)),
+    "texts_in_english_only": lambda here: "cero" in text_shown(at_zero(here)),
     "zero_changes_nothing": lambda here: MessageCode.LIMIT in codes_sent(at_zero(here)),
     "always_disconnects": lambda here: MessageCode.DISCONNECT not in codes_sent(at_zero(here)),
     "keeps_limiting": limit_ends,

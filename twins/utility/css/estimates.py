@@ -119,7 +119,8 @@ class Estimates(Part):
         now = self._clock.now()
         begin = self._charged_until(account, now) if since is None else since
         tariff = self._config.tariff
-        shape = profile(self.history(account.meter_id, now), self._zone) or Profile(self._config.css.class_profile_wh)
+        known = [] if "forecast_ignores_history" in self._defects else self.history(account.meter_id, now)
+        shape = profile(known, self._zone) or Profile(self._config.css.class_profile_wh)
         credit = credit_wh(balance_cents, tariff.price_millicents_per_kwh)
         return Statement(
             at=now,

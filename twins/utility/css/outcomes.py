@@ -48,7 +48,9 @@ class Outcomes(Part):
         """Tell meter and display that the balance has reached zero, before anything is done about it."""
         if "zero_goes_unsaid" in self._defects:
             return
-        text = NOTICES[self._customers.customer_of(account).language]
+        text = NOTICES[
+            "en" if "texts_in_english_only" in self._defects else self._customers.customer_of(account).language
+        ]
         # as urgent as what follows it, or that would overtake it
         urgent = self._config.adcs.priorities[MessageCode.DISCONNECT]
         self._send(account, MessageCode.TEXT, text=text, priority=urgent)
