@@ -442,3 +442,29 @@ def test_a_display_that_does_not_join_ends_its_test_with_the_state_of_its_link(
     (judged,) = result.judged
     assert judged.verdict is Verdict.ERROR
     assert f"display is not on the meter's network after 60 s: {status}" in judged.checks[-1].reason
+
+
+def test_a_read_that_is_lost_leaves_load_and_display_as_they_were(tmp_path: Path) -> None:
+    """The meter's line is cut while the load draws half and the display asks for nothing: the tests that follow need both."""
+    left: dict[str, Any] = {}
+
+    @contextlib.contextmanager
+    def cut(bench_file: Path, **given: Any) -> Iterator[Bench]:
+        with opened(bench_file, **given) as bench:
+            provisioned_a = bench.strategy.load_current_a
+
+            def break_line(command: str, args: tuple[Any, ...]) -> None:
+                if command == "set_current" and args[0] < provisioned_a:
+                    line_of(bench).cut()
+
+            bench.drivers["load"].commanded.append(break_line)
+            yield bench
+            assert line_of(bench).is_cut
+            twins: dict[str, Any] = bench.twins
+            left["current"] = twins["load"].settings.current_a == provisioned_a
+            left.update({event: twins["display"].schedules[event].enabled for event in ("summation", "demand")})
+
+    result = certify(TWIN, only=("C3-NFR-01",), open_bench=cut, out=tmp_path / "r", console=Console(quiet=True))
+    (judged,) = result.judged
+    assert judged.verdict is Verdict.ERROR
+    assert left == {"current": True, "summation": True, "demand": True}
