@@ -49,6 +49,9 @@ T = TypeVar("T")
 UNITS = {"v": "V", "a": "A", "w": "W", "va": "VA", "var": "var", "wh": "Wh", "hz": "Hz", "deg": "°", "factor": "1"}
 """Units by the last word of a reading's field."""
 
+LONG_S = 30.0
+"""After a wait for so long, in seconds of bench time, sources and loads are asked for trips."""
+
 _SAFE = "safe outputs"
 """The step of coming down that goes before all others."""
 _LANGUAGES = {"en": Language.ENGLISH, "es": Language.SPANISH}
@@ -525,11 +528,12 @@ class Bench:
 
     def advance(self, seconds: float) -> None:
         """Let bench time pass (on a wall clock: wait). LinkLost where the place of the bench or its hold on the relays is lost
-        meanwhile, Refused where its door is opened."""
+        meanwhile, Refused where its door is opened, and after a long wait where a source or load has tripped."""
         if self._watched:
             self.wait_until(lambda: False, seconds)
         else:
             self.loop.run(self.clock.advance(seconds))
+            self._look_for_trips(seconds)
 
     def wait_until(self, enough: Callable[[], bool], seconds: float) -> bool:
         """Let bench time pass until `enough()` (asked on the loop) is true, at most `seconds`; returns whether it was.
@@ -538,11 +542,20 @@ class Bench:
         """
         until = datetime.fromtimestamp(self.clock.now().timestamp() + seconds, self.clock.now().tzinfo)
         if not self._watched:
-            return self.loop.run(self.clock.run_until(until, enough))
-        self.check()
-        found = self.loop.run(self.clock.run_until(until, lambda: self._stopped() is not None or enough()))
-        self.check()
+            found = self.loop.run(self.clock.run_until(until, enough))
+        else:
+            self.check()
+            found = self.loop.run(self.clock.run_until(until, lambda: self._stopped() is not None or enough()))
+            self.check()
+        if not found:  # what was waited for has its moment, and nothing may make that later
+            self._look_for_trips(seconds)
         return found
+
+    def _look_for_trips(self, seconds: float) -> None:
+        """Refused where a source or load has tripped. Asked over their links, and so only after waits of some length."""
+        tripped = self.tripped() if seconds >= LONG_S else None
+        if tripped is not None:
+            raise Refused(tripped)
 
     @property
     def _watched(self) -> bool:

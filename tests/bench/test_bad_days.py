@@ -4,6 +4,7 @@ money that isn't there, a meter without power. Nothing is lost, and what is said
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -19,7 +20,7 @@ from bench.bench import Bench
 from bench.certify import certify, opened
 from bench.judge.verdict import Verdict
 from bench.prepaying import Prepaying
-from drivers.errors import LinkLost
+from drivers.errors import LinkLost, Refused
 from drivers.roles import AtZero, MessageCode, MeterMessage, ReceiptStatus, Switch
 from twins.faces.stream import Disturbance, SerialLine
 from twins.utility.adcs import Request
@@ -212,9 +213,8 @@ def test_a_network_that_is_cut_holds_messages_in_order(bench: Bench) -> None:
 # --- a source or load that switches itself off --------------------------------------------------------------------------
 
 
-@pytest.fixture
-def powered(tmp_path: Path) -> Iterator[Bench]:
-    """The twin bench without ceilings, with something at its line side that can be shorted."""
+def impatient(tmp_path: Path) -> Path:
+    """The twin bench without ceilings, whose meter line gives up sooner, with something at its line side to be shorted."""
     data = yaml.safe_load(TWIN.read_text(encoding="utf-8"))
     (line,) = [r["SerialLine"] for r in data["targets"]["site"]["resources"] if "meter" in str(r)]
     line["timeout"] = 0.15
@@ -223,7 +223,12 @@ def powered(tmp_path: Path) -> Iterator[Bench]:
     section["wiring"].append({"load": "clip", "behind": "line-side", "kind": "current", "value": 0})
     file = tmp_path / "bench.yaml"
     file.write_text(yaml.safe_dump(data, sort_keys=False))
-    bench = Bench(inventory.load(file))
+    return file
+
+
+@pytest.fixture
+def powered(tmp_path: Path) -> Iterator[Bench]:
+    bench = Bench(inventory.load(impatient(tmp_path)))
     bench.up(mirror=False)
     yield bench
     bench.down()
@@ -253,9 +258,13 @@ def test_a_source_that_trips_in_a_run_is_named_and_not_the_meter_s_line(
     meter = powered.device("meter")
     assert powered.tripped() is None
     trips = happens(powered)
-    powered.advance(60)
-    for ask in (meter.reading, powered.strategy.provision):
-        with pytest.raises(LinkLost) as caught:
+    for error, ask in (
+        (Refused, lambda: powered.advance(60)),
+        (Refused, lambda: powered.wait_until(lambda: False, 60)),
+        (LinkLost, meter.reading),
+        (LinkLost, powered.strategy.provision),
+    ):
+        with pytest.raises(error) as caught:
             ask()
         said = str(caught.value)
         assert said.startswith("source tripped: " + trips), said
@@ -279,10 +288,10 @@ def test_a_load_that_merely_has_no_voltage_has_not_tripped(powered: Bench) -> No
 
 
 @pytest.mark.parametrize(
-    ("device", "fault", "says"),
-    [("source", "trip_overcurrent", "source tripped: OCP"), ("load", "trip_overpower", "load tripped: OPP")],
+    ("device", "fault", "protection"),
+    [("source", "trip_overcurrent", "OCP"), ("load", "trip_overpower", "OPP")],
 )
-def test_a_trip_in_a_run_is_the_bench_s_error(tmp_path: Path, device: str, fault: str, says: str) -> None:
+def test_a_trip_in_a_run_is_the_bench_s_error(tmp_path: Path, device: str, fault: str, protection: str) -> None:
     """It happens in the middle of a test: once its meter's clock is set ahead."""
 
     @contextlib.contextmanager
@@ -298,10 +307,11 @@ def test_a_trip_in_a_run_is_the_bench_s_error(tmp_path: Path, device: str, fault
             bench.drivers["meter"].commanded.append(trip)
             yield bench
 
-    result = certify(TWIN, only=("C3-FR-05",), open_bench=tripping, out=tmp_path / "r", console=Console(quiet=True))
+    file, quiet = impatient(tmp_path), Console(quiet=True)
+    result = certify(file, only=("C3-FR-05",), open_bench=tripping, out=tmp_path / "r", console=quiet)
     (judged,) = result.judged
     assert judged.verdict is Verdict.ERROR
-    assert says in judged.checks[-1].reason
+    assert re.search(rf"\b{device} tripped: .*\b{protection}\b", judged.checks[-1].reason)
 
 
 # --- customers and money ----------------------------------------------------------------------------------------------------
@@ -442,3 +452,31 @@ def test_a_display_that_does_not_join_ends_its_test_with_the_state_of_its_link(
     (judged,) = result.judged
     assert judged.verdict is Verdict.ERROR
     assert f"display is not on the meter's network after 60 s: {status}" in judged.checks[-1].reason
+
+
+def test_a_read_that_is_lost_leaves_load_and_display_as_they_were(tmp_path: Path) -> None:
+    """The meter's line is cut while the load draws half and the display asks for nothing: the tests that follow need both."""
+    left: dict[str, Any] = {}
+
+    @contextlib.contextmanager
+    def cut(bench_file: Path, **given: Any) -> Iterator[Bench]:
+        with opened(bench_file, **given) as bench:
+            provisioned_a = bench.strategy.load_current_a
+
+            def break_line(command: str, args: tuple[Any, ...]) -> None:
+                if command == "set_current" and args[0] < provisioned_a:
+                    line_of(bench).cut()
+
+            bench.drivers["load"].commanded.append(break_line)
+            yield bench
+            assert line_of(bench).is_cut
+            twins: dict[str, Any] = bench.twins
+            left["current"] = twins["load"].settings.current_a == provisioned_a
+            left.update({event: twins["display"].schedules[event].enabled for event in ("summation", "demand")})
+
+    result = certify(
+        impatient(tmp_path), only=("C3-NFR-01",), open_bench=cut, out=tmp_path / "r", console=Console(quiet=True)
+    )
+    (judged,) = result.judged
+    assert judged.verdict is Verdict.ERROR
+    assert left == {"current": True, "summation": True, "demand": True}
