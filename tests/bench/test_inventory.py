@@ -677,6 +677,12 @@ WRONG: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
         "adcs: {no_answer_backoff_s: [15, 1.0e+20]}",
         ("twinbench.utility.adcs.no_answer_backoff_s.1", "more than a century", "or less"),
     ),
+    "balance that no meter holds": (
+        "            at_zero: disconnect\n",
+        "            opening_balance_cents: 2147483648\n",
+        "opening_balance_cents",
+        ("twinbench.utility.customers.0.accounts.0.opening_balance_cents", "less than 2147483648"),
+    ),
     "time zone": (
         "  utility:\n",
         "  utility:\n    time_zone: America/Los_Angles\n",
