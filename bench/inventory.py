@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -438,7 +439,7 @@ def _check_durations(path: Path, node: yaml.Node | None, value: Any, here: list[
     elif isinstance(value, list):
         for index, inner in enumerate(value):
             _check_durations(path, node, inner, [*here, index], unit)
-    elif unit and isinstance(value, int | float) and abs(value) > _CENTURY[unit]:
+    elif unit and isinstance(value, int | float) and _CENTURY[unit] < abs(value) < math.inf:
         raise at(path, node, here, f"is more than a century; give {_CENTURY[unit]} or less, not {value!r}"[:300])
 
 
