@@ -7,9 +7,12 @@ import contextlib
 import json
 import signal
 import sys
+import traceback
 from typing import Any
 
+from bench.bench import BenchError
 from bench.data import BadInput, nearest
+from drivers.wire.address import host_port
 from twins import defects as seeded
 from twins import models
 from twins.clock import WallClock
@@ -31,9 +34,10 @@ def serve(model_name: str, listen: list[str], *, seed: int, defects: tuple[str, 
             if not address:
                 raise BadInput(f"--listen {text}: needs a path, which becomes a link to the pty: {scheme}:/tmp/line")
         else:
-            host, colon, port = address.rpartition(":")
-            if not colon or not host or not port.isdecimal() or not port.isascii() or int(port) > 65535:
-                raise BadInput(f"--listen {text}: write {scheme}:HOST:PORT, port 0 picks a free one")
+            try:
+                host_port(address)
+            except ValueError as no:
+                raise BadInput(f"--listen {text}: write {scheme}:HOST:PORT, port 0 picks a free one: {no}") from None
         wanted.append((scheme, address))
     for name in defects:
         if seeded.find(name).of != model_name:
@@ -47,6 +51,7 @@ async def _serve(model: models.Model, wanted: list[tuple[str, str]], seed: int, 
     options = model.default_site(site)
     behaviour = model.build(clock, site, name=model.name, options=options, seed=seed, defects=defects)
     async with contextlib.AsyncExitStack() as open_faces:
+        open_faces.push_async_callback(clock.close)
         endpoints = []
         for scheme, address in wanted:
             face: Face = model.faces[scheme](behaviour, address, models.LineOptions())
@@ -57,15 +62,33 @@ async def _serve(model: models.Model, wanted: list[tuple[str, str]], seed: int, 
                 raise BadInput(f"--listen {scheme}:{address}: {said}") from no
             open_faces.push_async_callback(face.close)
             endpoints.append({"scheme": endpoint.scheme, "address": endpoint.address})
-        await until_stopped({"model": model.name, "endpoints": endpoints})
-    await clock.close()
+        await until_stopped({"model": model.name, "endpoints": endpoints}, clock)
 
 
-async def until_stopped(ready: dict[str, Any]) -> None:
-    """Print one JSON line that says what is ready, and wait for Ctrl-C or SIGTERM."""
+async def until_stopped(ready: dict[str, Any], clock: WallClock) -> None:
+    """Print one JSON line that says what is ready, and wait for Ctrl-C or SIGTERM.
+
+    BenchError where a twin's own timer or task failed: what it answers from then on is not to be believed, and whoever is
+    connected had better see it go.
+    """
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     sys.stdout.write(json.dumps(ready) + "\n")
     sys.stdout.flush()
-    await stop.wait()
+    stopped, failed = asyncio.ensure_future(stop.wait()), asyncio.ensure_future(clock.failure())
+    await asyncio.wait([stopped, failed], return_when=asyncio.FIRST_COMPLETED)
+    if failed.done():
+        raise _broken(failed.result())
+    failed.cancel()
+
+
+def _broken(failure: BaseException) -> BenchError:
+    """What a failure inside a twin is to whoever served it: one line, with the place in the source."""
+    at = traceback.extract_tb(failure.__traceback__)[-1:]
+    place = "".join(f" ({frame.filename}:{frame.lineno})" for frame in at)
+    said = " ".join(str(failure).split())
+    return BenchError(
+        f"a timer of the twin failed, and its faces are closed: {type(failure).__name__}: {said}{place}; "
+        "start it anew, and report this with what was sent to it"
+    )

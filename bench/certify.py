@@ -21,7 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 from rich.text import Text
 
-from bench.data import BadInput, read
+from bench.data import BadInput, at, read
 from bench.evidence.mask import masked, masked_text
 from bench.evidence.record import Record, RecordLost, versions
 from bench.judge import pics as declarations
@@ -504,16 +504,24 @@ def _settle(result: Result, record: Record) -> None:
 
 def _peek(bench_file: Path) -> tuple[str, int, dict[str, declarations.Pics], bool]:
     """Name, seed and PICS of a bench file, and whether it has a website; whoever opens the bench checks the rest of it."""
-    data, _ = read(bench_file)
+    data, node = read(bench_file)
     section = data.get("twinbench") if isinstance(data, dict) else None
     if not isinstance(section, dict):
-        raise BadInput(f"{bench_file}: is not a bench file: it has no section `twinbench`")
+        what = "needs the section `twinbench`, as in inventory/benches/twin.yaml"
+        raise at(bench_file, node, ["twinbench"], what)
     name, seed, pics = section.get("name", bench_file.stem), section.get("seed", 1), section.get("pics", [])
-    if isinstance(seed, bool) or not isinstance(seed, int):
-        raise BadInput(f"{bench_file}: twinbench.seed: is a whole number, not {seed!r}")
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
+        what = f"needs a whole number from 0 to 2**63 - 1, such as `seed: 1`, not {seed!r}"
+        raise at(bench_file, node, ["twinbench", "seed"], what[:300])
     if not isinstance(pics, list):
-        raise BadInput(f"{bench_file}: twinbench.pics: is a list of the suppliers' declarations, not {pics!r}")
-    declared = [declarations.load(str(supplier)) for supplier in pics]
+        what = f"is a list of the suppliers' declarations, such as `pics: [ami-meter]`, not {pics!r}"
+        raise at(bench_file, node, ["twinbench", "pics"], what[:300])
+    declared = []
+    for index, supplier in enumerate(pics):
+        try:
+            declared.append(declarations.load(str(supplier)))
+        except BadInput as no:
+            raise at(bench_file, node, ["twinbench", "pics", index], str(no)) from None
     utility = section.get("utility")
     has_website = isinstance(utility, dict) and utility.get("website") is not None
     return str(name), seed, {one.system: one for one in declared}, has_website

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -438,7 +439,7 @@ def _check_durations(path: Path, node: yaml.Node | None, value: Any, here: list[
     elif isinstance(value, list):
         for index, inner in enumerate(value):
             _check_durations(path, node, inner, [*here, index], unit)
-    elif unit and isinstance(value, int | float) and abs(value) > _CENTURY[unit]:
+    elif unit and isinstance(value, int | float) and _CENTURY[unit] < abs(value) < math.inf:
         raise at(path, node, here, f"is more than a century; give {_CENTURY[unit]} or less, not {value!r}"[:300])
 
 
@@ -491,6 +492,11 @@ def _check_target(path: Path, node: yaml.Node | None, name: str, target: Any, co
                 for key, value in attributes.items():
                     if isinstance(value, str) and value.startswith("twin:"):
                         _check_twin_link(path, node, [*here, key], value, config)
+                    elif (cls_name, key) == ("ModbusTcpLink", "address"):
+                        try:
+                            host_port(value)
+                        except ValueError as no:
+                            raise at(path, node, [*here, key], str(no)) from None
             else:
                 _check_bindings(path, node, here, cls, attributes.get("bindings", {}), above)
             above[attributes["name"]] = cls
@@ -510,6 +516,8 @@ def _check_twin_link(
     faces = config.devices[device].faces
     if face not in faces:
         raise at(path, node, here, f"{device!r} has no face {face!r}; {nearest(face, list(faces))}")
+    if cls_name == "VisaLink" and faces[face].address.startswith("["):
+        raise at(path, node, here, f"PyVISA-py reaches no IPv6 address; give {device}/{face} one like 127.0.0.1:0")
     if faces[face].scheme not in _CARRIES[cls_name]:
         reaches = ", ".join(_CARRIES[cls_name])
         raise at(path, node, here, f"{device}/{face} is a {faces[face].scheme} face; a {cls_name} reaches {reaches}")

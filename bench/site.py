@@ -42,6 +42,7 @@ async def _serve(file: Inventory, scratch: Path, seed: int, defects: frozenset[s
     site = file.build_site(clock)
     endpoints: dict[tuple[str, str], Endpoint] = {}
     async with contextlib.AsyncExitStack() as open_faces:
+        open_faces.push_async_callback(clock.close)
         for name, device in file.config.devices.items():
             if not device.is_twin:
                 continue
@@ -65,6 +66,6 @@ async def _serve(file: Inventory, scratch: Path, seed: int, defects: frozenset[s
                     for (name, face), e in endpoints.items()
                 ],
                 "links": file.link_addresses(endpoints),
-            }
+            },
+            clock,
         )
-    await clock.close()

@@ -199,7 +199,10 @@ class _Common:
     def _done(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
-            self._failures.append(task.exception())  # type: ignore[arg-type]
+            self._fail(task.exception())  # type: ignore[arg-type]
+
+    def _fail(self, failure: BaseException) -> None:
+        self._failures.append(failure)
 
     def _raise_failure(self) -> None:
         if self._failures:
@@ -377,6 +380,7 @@ class WallClock(_Common):
         self._start = datetime.now(UTC)
         self._mono = time.monotonic()
         self._lock = asyncio.Lock()
+        self._failed = asyncio.Event()
 
     @property
     def stepped(self) -> bool:
@@ -403,8 +407,17 @@ class WallClock(_Common):
         if not timer.cancelled:
             try:
                 timer.fn(*timer.args)
-            except Exception as failure:  # noqa: BLE001 - kept, and raised by the next `run_until`
-                self._failures.append(failure)
+            except Exception as failure:  # noqa: BLE001 - kept, raised by the next `run_until`, told by `failure`
+                self._fail(failure)
+
+    def _fail(self, failure: BaseException) -> None:
+        super()._fail(failure)
+        self._failed.set()
+
+    async def failure(self) -> BaseException:
+        """Wait for the first failure of a timer or a task, for who serves and never calls `run_until`."""
+        await self._failed.wait()
+        return self._failures[0]
 
     async def sleep(self, seconds: float) -> None:
         if seconds < 0:

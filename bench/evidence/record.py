@@ -177,6 +177,7 @@ class Record:
         self.close_logs()
         try:
             self._state("interrupted" if interrupted or self.lost else "complete")
+            self._leave_no_empty_directory()
             files = []
             for path in sorted(self._files(), key=lambda p: p.relative_to(self.path).as_posix()):
                 sha256, size = digest(path)
@@ -190,6 +191,13 @@ class Record:
         if self.lost:
             raise RecordLost(self.lost)
         return str(manifest["digest"])
+
+    def _leave_no_empty_directory(self) -> None:
+        """A manifest lists files: a directory without one would look as if it was added later."""
+        for path in sorted(self.path.rglob("*"), reverse=True):
+            if path.is_dir() and not path.is_symlink():
+                with contextlib.suppress(OSError):  # it holds something
+                    path.rmdir()
 
     def __enter__(self) -> Record:
         return self

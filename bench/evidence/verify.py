@@ -37,7 +37,8 @@ def sealed_digest(path: Path) -> str:
 def verify(path: Path) -> list[str]:
     """Every problem of a record, one line each; an empty list where it is intact.
 
-    Finds files that were changed, removed or added, a damaged or missing manifest, and a run that was interrupted.
+    Finds files that were changed, removed or added, directories that hold none, a damaged or missing manifest, and a run that
+    was interrupted.
     """
     if not path.is_dir():
         return [f"{path}: no such record; give the directory of a run"]
@@ -62,6 +63,12 @@ def verify(path: Path) -> list[str]:
         else:
             problems += _compare(found, file)
     problems += [f"{path / extra}: was added" for extra in sorted(there)]
+    # An added file is told of by itself; a directory in which nothing is would not be.
+    known = {parent for name in [*(file.path for file in listed), *there] for parent in Path(name).parents}
+    inside = {p.relative_to(path) for p in path.rglob("*") if p.is_dir() and not p.is_symlink()}
+    problems += [
+        f"{path / extra}: was added, a directory without a file of the record" for extra in sorted(inside - known)
+    ]
     return problems
 
 

@@ -32,6 +32,7 @@ from drivers.errors import LinkLost, NotSupported, OutOfRange, Refused
 from drivers.links import Link, ModbusRtuLine, ModbusTcpLink, holder_of
 from drivers.roles import Identity
 from drivers.wire import waveshare as wire
+from drivers.wire.address import host_port
 from drivers.wire.modbus import ILLEGAL_FUNCTION, CoilWrite, exception_name
 
 _SPACING_S = 0.2  # between two writes; a board that is written to faster misses some
@@ -93,12 +94,11 @@ class WaveshareRelayDriver(DeviceDriver):
         """Make the client; the link is opened by the first call."""
         link = self.link
         if isinstance(link, ModbusTcpLink):
-            host, colon, port = link.address.rpartition(":")
-            if not colon or not host or not port.isdecimal():
-                raise OutOfRange(f"{self._where}: the address is host:port, for example 192.0.2.7:502")
-            self._client = _TcpClient(
-                host.strip("[]"), port=int(port), timeout=link.timeout, retries=0, trace_packet=self._trace
-            )
+            try:
+                host, port = host_port(link.address)
+            except ValueError as no:
+                raise OutOfRange(f"{self._where}: {no}") from None
+            self._client = _TcpClient(host, port=port, timeout=link.timeout, retries=0, trace_packet=self._trace)
         else:
             assert isinstance(link, ModbusRtuLine)
             self._client = _RtuClient(

@@ -13,7 +13,7 @@ def host_port(text: str) -> tuple[str, int]:
     if not host or not digits.isdecimal() or not digits.isascii() or any(c.isspace() for c in host):
         raise ValueError(f"{text!r} is no HOST:PORT; write it like 127.0.0.1:1502 or [::1]:1502")
     if int(digits) > LARGEST_PORT:
-        raise ValueError(f"port {digits[:12]} of {text[:60]!r} is none; ports go up to {LARGEST_PORT}")
+        raise ValueError(f"{text[:60]!r} is no HOST:PORT: ports go up to {LARGEST_PORT}")
     if ":" not in host and not host.startswith("["):
         return host, int(digits)
     inside = host[1:-1] if host.startswith("[") and host.endswith("]") else ""

@@ -119,8 +119,14 @@ def test_two_ports_of_one_kind() -> None:
         (["ami-meter", "--listen", "tcp:127.0.0.1:port"], ["tcp:HOST:PORT"]),
         (["ami-meter", "--listen", "tcp:127.0.0.1:65536"], ["tcp:HOST:PORT"]),
         (["ami-meter", "--listen", "tcp:127.0.0.1:²"], ["tcp:HOST:PORT"]),
-        (["ami-meter", "--listen", "tcp:no-such-host.invalid:0"], ["no-such-host.invalid"]),
-        (["ami-meter", "--listen", "tcp:192.0.2.1:4059"], ["192.0.2.1", "choose"]),
+        (["ami-meter", "--listen", "tcp:::1:0"], ["tcp:HOST:PORT", "brackets"]),
+        (["ami-meter", "--listen", "tcp:[::1:0"], ["tcp:HOST:PORT", "brackets"]),
+        (["ami-meter", "--listen", "tcp:[127.0.0.1]:0"], ["tcp:HOST:PORT", "brackets"]),
+        (
+            ["ami-meter", "--listen", "tcp:no-such-host.invalid:0"],
+            ["no-such-host.invalid", "no such host", "this machine"],
+        ),
+        (["ami-meter", "--listen", "tcp:192.0.2.1:4059"], ["192.0.2.1", "none of this machine's; choose one"]),
         (["ami-meter", "--listen", "pty:/no/such/directory/line"], ["/no/such/directory/line"]),
         (["ami-meter", "--listen", "tcp:127.0.0.1:0", "--defect", "no_receit"], ["no_receit", "no_receipt"]),
         (["ami-meter", "--listen", "tcp:127.0.0.1:0", "--defect", "never_commands"], ["never_commands", "css"]),
@@ -145,6 +151,49 @@ def test_what_is_taken_is_left_as_it_is(tmp_path: Path) -> None:
     said = refused("ami-meter", "--listen", f"pty:{mine}")
     assert "exists already" in said
     assert mine.read_text() == "keep me"
+
+
+def test_a_twin_whose_timer_fails_says_so_and_closes_its_faces(tmp_path: Path) -> None:
+    line = tmp_path / "line"
+    program = [
+        sys.executable,
+        "-m",
+        "tests.bench.failing_twin",
+        "--listen",
+        f"pty:{line}",
+        "--listen",
+        "tcp:127.0.0.1:0",
+    ]
+    done = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 3, done
+    (said,) = done.stderr.splitlines()
+    assert re.search(r"a timer of the twin failed.*ZeroDivisionError.*failing_twin\.py:\d+.*start it anew", said), said
+    assert not line.is_symlink()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port_of(json.loads(done.stdout)["endpoints"][1]["address"])), timeout=5)
+
+
+@pytest.mark.parametrize(
+    ("model", "scheme"),
+    [
+        ("ami-meter", "tcp"),
+        ("waveshare-relay", "modbus"),
+        ("yokogawa-wt310e", "vxi11"),
+        ("yokogawa-wt310e", "hislip"),
+        ("yokogawa-wt310e", "tcp"),
+        ("yokogawa-wt310e", "modbus"),
+    ],
+)
+def test_an_ipv6_address_stands_in_brackets_both_ways(model: str, scheme: str) -> None:
+    with serving(model, f"{scheme}:[::1]:0") as (process, addresses):
+        host, _, port = addresses[scheme].rpartition(":")
+        assert host == "[::1]"
+        socket.create_connection(("::1", int(port)), timeout=5).close()
+        ended(process)
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as somebody:
+        taken = somebody.getsockname()[1]
+        said = refused(model, "--listen", f"{scheme}:[::1]:{taken}")
+        assert f"--listen {scheme}:[::1]:{taken}: address already in use; choose another port" in said
 
 
 def test_a_path_that_a_killed_twin_left_is_taken_over(tmp_path: Path) -> None:

@@ -109,6 +109,27 @@ def test_misuse_is_one_line_and_code_4(arguments: list[str], says: list[str]) ->
     one_line(run(*arguments), *says)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("  seed: 1\n", "  seed: many\n", ["twinbench.seed: needs a whole number from 0", "`seed: 1`", "'many'"]),
+        ("  seed: 1\n", "  seed: -1\n", ["twinbench.seed: needs a whole number from 0", "-1"]),
+        ("  seed: 1\n", "  seed: true\n", ["twinbench.seed: needs a whole number from 0", "True"]),
+        ("  pics: [ami-meter]", "  pics: 5", ["twinbench.pics: is a list", "`pics: [ami-meter]`"]),
+        ("  pics: [ami-meter]", "  pics: [ami-metre]", ["twinbench.pics.0", "ami-meter"]),
+    ],
+)
+def test_certify_names_the_line_of_what_is_wrong_in_its_bench_file(
+    tmp_path: Path, old: str, new: str, says: list[str]
+) -> None:
+    text = Path(__file__).with_name("one-of-each.yaml").read_text(encoding="utf-8")
+    assert text.count(old) == 1
+    file = tmp_path / "bench.yaml"
+    file.write_text(text.replace(old, new), encoding="utf-8")
+    line = text[: text.index(old)].count("\n") + 1
+    one_line(run("certify", "--bench", file, "--only", "C3-BR-02"), f"{file}:{line}: ", *says)
+
+
 def test_a_record_wants_a_directory_of_its_own(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("keep me")
     one_line(run("certify", "--only", "C3-BR-02", "--out", tmp_path), str(tmp_path), "not empty")

@@ -605,6 +605,18 @@ WRONG: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
         "::1:1024",
         ("faces.lan.address", "brackets", "[::1]"),
     ),
+    "IPv6 that PyVISA-py does not reach": (
+        "lan: {scheme: vxi11}",
+        "lan: {scheme: vxi11, address: '[::1]:0'}",
+        "twin:analyzer/lan",
+        ("VisaLink.resource", "no IPv6", "127.0.0.1:0"),
+    ),
+    "port of a Modbus link": (
+        "- VisaLink: {name: analyzer-lan",
+        "- ModbusTcpLink: {name: other, address: '192.0.2.7:70000'}\n      - VisaLink: {name: analyzer-lan",
+        "70000",
+        ("ModbusTcpLink.address", "ports go up to 65535"),
+    ),
     "interval that does not divide an hour": (
         "processing_s: 2.0",
         "interval_min: 7",
@@ -676,6 +688,12 @@ WRONG: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
         "  utility:\n    adcs: {no_answer_backoff_s: [15, 1.0e+20]}\n",
         "adcs: {no_answer_backoff_s: [15, 1.0e+20]}",
         ("twinbench.utility.adcs.no_answer_backoff_s.1", "more than a century", "or less"),
+    ),
+    "balance that no meter holds": (
+        "            at_zero: disconnect\n",
+        "            opening_balance_cents: 2147483648\n",
+        "opening_balance_cents",
+        ("twinbench.utility.customers.0.accounts.0.opening_balance_cents", "less than 2147483648"),
     ),
     "time zone": (
         "  utility:\n",

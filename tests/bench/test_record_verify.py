@@ -117,6 +117,26 @@ def test_an_added_file_is_found(tmp_path: Path) -> None:
     assert verify(tmp_path / "run") == [f"{tmp_path / 'run' / 'wire' / 'extra.log'}: was added"]
 
 
+def test_an_added_directory_is_found_even_where_nothing_is_in_it(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    written(run).seal()
+    (run / "wire" / "more" / "deeper").mkdir(parents=True)
+    (run / "pages").mkdir()
+    said = "was added, a directory without a file of the record"
+    assert verify(run) == [f"{run / name}: {said}" for name in ("pages", "wire/more", "wire/more/deeper")]
+    (run / "wire" / "more" / "deeper" / "extra").write_text("")
+    (run / "pages").rmdir()
+    assert verify(run) == [f"{run / 'wire' / 'more' / 'deeper' / 'extra'}: was added"]
+
+
+def test_a_record_s_own_empty_directory_is_gone_when_it_is_sealed(tmp_path: Path) -> None:
+    record = written(tmp_path / "run")
+    (tmp_path / "run" / "website" / "en").mkdir(parents=True)
+    record.seal()
+    assert not (tmp_path / "run" / "website").exists()
+    assert verify(tmp_path / "run") == []
+
+
 def test_a_file_that_became_a_link_is_found(tmp_path: Path) -> None:
     written(tmp_path / "run").seal()
     file = tmp_path / "run" / "verdict.json"

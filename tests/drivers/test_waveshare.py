@@ -372,7 +372,7 @@ def test_a_port_nobody_serves_and_a_path_that_is_not_there(driver: Any) -> None:
 
 
 def test_an_address_without_a_port_is_refused_when_the_bench_comes_up(driver: Any) -> None:
-    with pytest.raises(OutOfRange, match="host:port"):
+    with pytest.raises(OutOfRange, match="HOST:PORT"):
         driver(tcp("192.0.2.7"))
 
 

@@ -237,6 +237,18 @@ def test_every_current_way_of_paying_is_taken(town: Towns, method: PaymentMethod
         ({"means": means_of(PaymentMethod.CARD, DECLINED)}, Reason.DECLINED, "new payment id"),
         ({"means": means_of(PaymentMethod.CARD, POOR), "cents": 4_001}, Reason.DECLINED, "not enough funds"),
         ({"at_zero": AtZero.AUTO_REPLENISH}, Reason.OPTION_NOT_POSSIBLE, "agree"),
+        ({"cents": 1000.5}, Reason.AMOUNT_NOT_WHOLE, "1000.5"),
+        ({"cents": 1000.0}, Reason.AMOUNT_NOT_WHOLE, "whole number of cents"),
+        ({"cents": True}, Reason.AMOUNT_NOT_WHOLE, "True"),
+        ({"cents": "5000"}, Reason.AMOUNT_NOT_WHOLE, "'5000'"),
+        ({"cents": 42_949_673}, Reason.MORE_THAN_FITS, "at most $429496.72"),
+        ({"cents": 2**31 - 1}, Reason.MORE_THAN_FITS, "at most $429496.72"),
+        ({"cents": 10**15}, Reason.MORE_THAN_FITS, "at most"),
+        ({"cents": 10**30}, Reason.MORE_THAN_FITS, "at most"),
+        ({"payment_id": ""}, Reason.PAYMENT_ID_NOT_TAKEN, "1 to 64 printable"),
+        ({"payment_id": "  "}, Reason.PAYMENT_ID_NOT_TAKEN, "1 to 64 printable"),
+        ({"payment_id": "P" * 65}, Reason.PAYMENT_ID_NOT_TAKEN, "1 to 64 printable"),
+        ({"payment_id": "P\n1"}, Reason.PAYMENT_ID_NOT_TAKEN, "1 to 64 printable"),
     ],
 )
 def test_what_cannot_be_paid_is_refused_with_the_remedy_and_posts_nothing(
@@ -253,6 +265,32 @@ def test_what_cannot_be_paid_is_refused_with_the_remedy_and_posts_nothing(
     assert here.ask(css.ledger, ACCOUNT) == ()
     assert here.ask(css.commands, ACCOUNT) == ()
     assert not here.meter.receipts()
+
+
+def test_as_much_as_the_meter_can_hold_is_taken_and_delivered_and_a_cent_more_is_not_charged(town: Towns) -> None:
+    here = town()
+    css = here.utility.css
+    here.pay(cents=5_000)
+    here.after(10)
+    most = 42_949_672 - 5_000  # 32 bits of watt-hours at 20 cents
+    refused = refusal(lambda: here.pay("P-2", most + 1))
+    assert refused.reason is Reason.MORE_THAN_FITS
+    assert "$50.00 that are there" in str(refused)
+    here.pay("P-3", most)
+    here.after(10)
+    assert here.ask(css.balance_cents, ACCOUNT) == 42_949_672
+    assert css.confirmation("P-3") is not None
+    assert {r.status for r in here.meter.receipts()} == {ReceiptStatus.PROCESSED}
+    assert here.meter.account().balance_cents == 42_949_672
+    assert len(here.utility.processor.charges) == 2  # type: ignore[attr-defined]
+
+
+def test_payments_on_their_way_count_too(town: Towns) -> None:
+    here = town()
+    silent = here.payment(cents=30_000_000, means=means_of(PaymentMethod.CARD, SILENT))
+    assert refusal(lambda: here.loop.run(here.utility.css.pay(silent))).reason is Reason.NO_ANSWER
+    assert refusal(lambda: here.pay("P-2", 30_000_000)).reason is Reason.MORE_THAN_FITS
+    assert not here.loop.run(here.utility.css.pay(silent)).repeated
 
 
 def test_a_charge_whose_answer_got_lost_is_posted_when_it_is_asked_for_again(town: Towns) -> None:

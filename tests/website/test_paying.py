@@ -61,6 +61,18 @@ def test_a_form_sent_twice_is_paid_once(web_town: Callable[..., WebTown]) -> Non
     assert "sent before with other data" in ada.field("message")
 
 
+def test_more_than_the_meter_can_hold_is_not_charged_and_the_page_says_so(web_town: Callable[..., WebTown]) -> None:
+    here = web_town()
+    ada = here.visitor("C-1")
+    here.asks(ada)
+    path = here.pays(ada, 50_000_000)
+    here.town.after(1)
+    ada.get(path)
+    assert (ada.field("stage"), here.balance()) == ("Not paid", 0)
+    assert ada.field("message") == "This is more than can be paid at once."
+    assert not here.town.utility.processor.charges  # type: ignore[attr-defined]
+
+
 def test_a_declined_card_and_a_silent_processor_have_their_words(web_town: Callable[..., WebTown]) -> None:
     here = web_town()
     ada = here.visitor("C-1")

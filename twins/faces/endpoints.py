@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from drivers.wire.address import host_port as parsed
 from twins.faces.stream import SerialLine, SessionFactory, TcpServer
 from twins.models import LineOptions
 
@@ -12,10 +13,7 @@ def host_port(address: str) -> tuple[str, int]:
     """`HOST:PORT` apart; a free port of 127.0.0.1 for an empty address. ValueError for anything else."""
     if not address:
         return "127.0.0.1", 0
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdigit() or int(port) > 65535:
-        raise ValueError(f"address {address!r} is no HOST:PORT")
-    return host, int(port)
+    return parsed(address)
 
 
 def unpaced(scheme: str, line: LineOptions) -> None:

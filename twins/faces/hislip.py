@@ -12,6 +12,8 @@ import struct
 from dataclasses import dataclass
 from enum import IntEnum
 
+from drivers.wire.address import joined
+from twins.faces.listening import cannot_serve
 from twins.faces.scpi import Exchange, Instrument
 from twins.faces.stream import Endpoint
 
@@ -503,11 +505,9 @@ class HislipServer:
         try:
             self._server = await loop.create_server(self.connection, self._host, self.port)
         except OSError as no:
-            raise OSError(
-                f"{self._scheme}:{self._host}:{self.port}: {no.strerror or no}; choose another port, or 0"
-            ) from no
+            raise cannot_serve(self._scheme, self._host, self.port, no) from no
         host, self.port = self._server.sockets[0].getsockname()[:2]
-        return Endpoint(self._scheme, f"{host}:{self.port}")
+        return Endpoint(self._scheme, joined(host, self.port))
 
     async def close(self) -> None:
         """Stop serving and drop every connection and session."""

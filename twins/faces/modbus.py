@@ -42,6 +42,7 @@ from drivers.wire.modbus import (
     ILLEGAL_VALUE,
     CoilWrite,
 )
+from twins.faces.endpoints import host_port
 from twins.faces.stream import HangUp, Send, SerialLine, TcpServer
 from twins.models import LineOptions
 
@@ -352,12 +353,7 @@ def tcp_face(device: ModbusDevice, address: str, line: LineOptions) -> TcpServer
     or disturbed, which TCP is not."""
     if line.paced_baud is not None or line.disturbance is not None:
         raise ValueError(f"modbus:{address}: a TCP link cannot be paced or disturbed; use an rtu line for that")
-    host, _, port = (address or "127.0.0.1:0").rpartition(":")
-    if not host or not port.isdecimal() or int(port) > 65535:
-        raise ValueError(
-            f"modbus:{address}: the address is HOST:PORT, for example 127.0.0.1:1502, port 0 for a free one"
-        )
-    return TcpServer(lambda send: MbapSession(send, device), host.strip("[]"), int(port), scheme="modbus")
+    return TcpServer(lambda send: MbapSession(send, device), *host_port(address), scheme="modbus")
 
 
 __all__ = [

@@ -18,6 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from drivers.wire.address import joined
+from twins.faces.listening import cannot_serve
+
 Send = Callable[[bytes], None]
 
 
@@ -290,11 +293,9 @@ class TcpServer:
         try:
             self._server = await loop.create_server(lambda: _Connection(self), self._host, self._port)
         except OSError as no:
-            raise OSError(
-                f"{self._scheme}:{self._host}:{self._port}: {no.strerror or no}; choose another port, or 0"
-            ) from no
+            raise cannot_serve(self._scheme, self._host, self._port, no) from no
         host, port = self._server.sockets[0].getsockname()[:2]
-        return Endpoint(self._scheme, f"{host}:{port}")
+        return Endpoint(self._scheme, joined(host, port))
 
     async def close(self) -> None:
         if self._server is not None:

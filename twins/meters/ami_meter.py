@@ -36,6 +36,7 @@ from drivers.wire.c1219 import TableError
 from drivers.wire.meter_profile import Config, Counters, DemandLimit, Feature, LoadControl, NumberedInterval, Profile
 from drivers.wire.meter_settings import CustomerSettings, Language, LimitSteps, LocalTime, Rule
 from twins.clock import Clock
+from twins.faces.endpoints import host_port
 from twins.faces.stream import Face, SerialLine, TcpServer
 from twins.meters import display
 from twins.meters.ami_options import AmiMeterOptions as AmiMeterOptions
@@ -635,12 +636,9 @@ def _serial(meter: AmiMeter, address: str, line: LineOptions) -> Face:
 
 
 def _tcp(meter: AmiMeter, address: str, line: LineOptions) -> Face:
-    host, _, port = (address or "127.0.0.1:0").rpartition(":")
-    if not host or not port.isdigit() or int(port) > 65535:
-        raise ValueError(f"address {address!r} is no HOST:PORT")
     if line != LineOptions():
         raise ValueError("pacing and disturbance belong to a serial line: serve the meter on a pty for them")
-    return TcpServer(lambda send: C1218Session(meter, send), host, int(port))
+    return TcpServer(lambda send: C1218Session(meter, send), *host_port(address))
 
 
 MODEL = Model(

@@ -243,7 +243,7 @@ class AccountConfig(_Section):
     switch: bool = True
     """False for a transformer-rated meter: neither disconnect nor limit can be chosen (D5)."""
     bill_cycle_day: int = Field(default=1, ge=1, le=28)
-    opening_balance_cents: int = 0
+    opening_balance_cents: int = Field(default=0, gt=-(2**31), lt=2**31)
     others_may_prepay: bool = False
     """Whether somebody else may prepay an event here (programme B)."""
     elsewhere: bool = False

@@ -16,6 +16,8 @@ class Reason(enum.StrEnum):
     NO_HISTORY = "no_history"
     AMOUNT_NOT_POSITIVE = "amount_not_positive"
     BELOW_MINIMUM = "below_minimum"
+    AMOUNT_NOT_WHOLE = "amount_not_whole"
+    MORE_THAN_FITS = "more_than_fits"  # into what a meter can hold
     MORE_THAN_THERE_IS = "more_than_there_is"
     METHOD_NOT_TAKEN = "method_not_taken"
     PAYMENT_DATA_MISSING = "payment_data_missing"
@@ -24,6 +26,7 @@ class Reason(enum.StrEnum):
     IN_PROGRESS = "in_progress"
     OPTION_NOT_POSSIBLE = "option_not_possible"
     PAYMENT_ID_REUSED = "payment_id_reused"
+    PAYMENT_ID_NOT_TAKEN = "payment_id_not_taken"
     UNKNOWN_PAYMENT = "unknown_payment"
     NOT_CONFIRMED_YET = "not_confirmed_yet"
     UNKNOWN_METER = "unknown_meter"

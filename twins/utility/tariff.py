@@ -10,6 +10,11 @@ def credit_wh(cents: int, price_millicents_per_kwh: int) -> int:
     return max(0, cents * _PER_CENT_KWH // price_millicents_per_kwh)
 
 
+def most_cents(energy_wh: int, price_millicents_per_kwh: int) -> int:
+    """The most money whose `credit_wh` is no more than that."""
+    return ((energy_wh + 1) * price_millicents_per_kwh - 1) // _PER_CENT_KWH
+
+
 def cost_cents(energy_wh: float, price_millicents_per_kwh: int) -> int:
     """What an energy costs, to the nearest cent (halves up)."""
     return int(energy_wh * price_millicents_per_kwh / _PER_CENT_KWH + 0.5)

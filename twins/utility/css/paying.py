@@ -51,7 +51,7 @@ class Paying(Part):
         self._commands = commands
         self._bookings = bookings
         self._events = events
-        self.checks = PaymentChecks(context, eligibility)
+        self.checks = PaymentChecks(context, eligibility, estimates)
         self._in_progress: set[str] = set()
         self._finding_out: dict[str, asyncio.Task[None]] = {}
         self.posted: list[Callable[[str], None]] = []
@@ -70,9 +70,9 @@ class Paying(Part):
         """Verify the funds of a payment, post it, and command the meter to be told.
 
         The same payment id again posts nothing and returns the first posting, marked `repeated`. NotAccepted with the
-        reason and the remedy for an amount that is not positive or below the minimum, a method that is not taken, data
-        that is missing, an option that the account cannot have, a decline; after `no_answer` or a crash the same payment
-        can be given again and is charged once.
+        reason and the remedy for an amount that is not positive, below the minimum, or more
+        than the meter can hold, a method that is not taken, data that is missing, an option that the account cannot have, a
+        decline; after `no_answer` or a crash the same payment can be given again and is charged once.
         """
         if payment.request_id is None:
             raise NotAccepted(
@@ -99,6 +99,7 @@ class Paying(Part):
 
     async def take(self, payment: Payment, account: AccountRow) -> Posting:
         """As `pay`, of whoever may pay into the account."""
+        self.checks.well_formed(payment)
         if payment.payment_id in self._in_progress:
             raise NotAccepted(
                 Reason.IN_PROGRESS, f"CSS: payment {payment.payment_id} is being processed; ask again in a moment"

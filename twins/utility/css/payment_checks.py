@@ -2,21 +2,50 @@
 
 from __future__ import annotations
 
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
 from drivers.roles import AtZero
+from twins.utility.css import purses
 from twins.utility.css.context import Context, Part
 from twins.utility.css.eligibility import Eligibility
-from twins.utility.css.records import Payment
-from twins.utility.css.tables import AccountRow
+from twins.utility.css.estimates import Estimates
+from twins.utility.css.records import Payment, PaymentState
+from twins.utility.css.tables import AccountRow, PaymentRow
 from twins.utility.errors import NotAccepted, Reason
 from twins.utility.payments import PaymentMethod
+from twins.utility.tariff import most_cents
+
+_MOST = 2**31 - 1
+"""Cents, and watt-hours, of the account that a meter holds: 32 bits with a sign (tables 2055 and 2056 of the meter profile)."""
+_LONGEST_ID = 64
 
 
 class PaymentChecks(Part):
     """Checks of amount, method and option."""
 
-    def __init__(self, context: Context, eligibility: Eligibility) -> None:
+    def __init__(self, context: Context, eligibility: Eligibility, estimates: Estimates) -> None:
         super().__init__(context)
         self._eligibility = eligibility
+        self._estimates = estimates
+
+    def well_formed(self, payment: Payment) -> None:
+        """Refuse what could not even be logged: an amount that is no whole number of cents, an id that is none."""
+        given = payment.payment_id
+        if (
+            not isinstance(given, str)
+            or not 0 < len(given.strip()) <= len(given) <= _LONGEST_ID
+            or not given.isprintable()
+        ):
+            raise NotAccepted(
+                Reason.PAYMENT_ID_NOT_TAKEN,
+                f"CSS: {str(given)[:_LONGEST_ID]!r} is no payment id; give 1 to {_LONGEST_ID} printable characters",
+            )
+        if isinstance(payment.amount_cents, bool) or not isinstance(payment.amount_cents, int):
+            raise NotAccepted(
+                Reason.AMOUNT_NOT_WHOLE,
+                f"CSS: payment {given} of {payment.amount_cents!r}: an amount is a whole number of cents; give one",
+            )
 
     def check(self, payment: Payment, account: AccountRow) -> None:
         """Refuse, with the reason logged, what cannot be taken."""
@@ -27,6 +56,7 @@ class PaymentChecks(Part):
             )
         try:
             self._check_amount(payment)
+            self._check_room(payment, account)
             self._check_means(payment)
             self._check_option(payment, account)
         except NotAccepted as refusal:
@@ -46,6 +76,26 @@ class PaymentChecks(Part):
                 Reason.BELOW_MINIMUM,
                 f"CSS: payment {payment.payment_id} of {dollars(payment.amount_cents)} is below the minimum; "
                 f"pay at least {dollars(minimum)}",
+            )
+
+    def _check_room(self, payment: Payment, account: AccountRow) -> None:
+        """Refuse what the meter could not hold together with what is there or on its way: it could not be told of it."""
+        with Session(self._engine) as session:
+            coming = session.scalar(
+                select(func.sum(PaymentRow.amount_cents)).where(
+                    PaymentRow.account_number == account.number,
+                    PaymentRow.state == PaymentState.PENDING,
+                    PaymentRow.payment_id != payment.payment_id,
+                )
+            )
+            purse = 0 if payment.booking_id is None else purses.balance_cents(session, payment.booking_id)
+        there = int(coming or 0) + max(self._estimates.held_cents(account.number), purse)
+        room = max(0, min(_MOST, most_cents(_MOST, self._config.tariff.price_millicents_per_kwh)) - there)
+        if payment.amount_cents > room:
+            raise NotAccepted(
+                Reason.MORE_THAN_FITS,
+                f"CSS: payment {payment.payment_id} of {dollars(payment.amount_cents)} is more than a meter can hold "
+                f"with the {dollars(there)} that are there; pay at most {dollars(room)}",
             )
 
     def _check_means(self, payment: Payment) -> None:

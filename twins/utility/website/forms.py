@@ -89,9 +89,11 @@ class Given:
         """An amount in dollars, `25` or `25.00`, as cents. Zero and less are let through: the utility refuses them itself."""
         text = self.text(name).removeprefix("$").replace(",", "")
         try:
-            if re.fullmatch(r"-?[0-9]{1,9}(\.[0-9]{1,2})?", text) is None:
+            if re.fullmatch(r"-?[0-9]+(\.[0-9]{1,2})?", text) is None:
                 raise InvalidOperation
             cents = int(Decimal(text) * 100)
+            if cents < -_MOST_CENTS:
+                raise InvalidOperation
         except InvalidOperation:
             raise BadForm(name, N_("This is not an amount in dollars; write it like 25.00.")) from None
         if cents > _MOST_CENTS:

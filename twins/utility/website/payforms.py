@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from drivers.roles import AtZero
@@ -52,7 +53,7 @@ def payment(
     """
     given = asked.given
     payment_id = given.text("payment")
-    if payment_id.rpartition("-")[0] != f"web-{request_id}" or not payment_id.rpartition("-")[2].isdecimal():
+    if re.fullmatch(rf"web-{request_id}-[0-9]{{1,9}}", payment_id) is None:
         raise BadForm("payment", N_("This form is out of date or is not one of ours. Open the page again."))
     method = given.choice("method", PaymentMethod)
     if method not in offered:
