@@ -241,6 +241,12 @@ class EventCase(Prepaying):
                 return went
         return None
 
+    def taken_before_start(self) -> timedelta | None:
+        """How long before the event's start the meter took its message, by the bench's own clock and without the network's
+        latency; None where it did not."""
+        taken = self.taken_at(self.event_id)
+        return self.starts_at - taken[0] + timedelta(seconds=float(self.stated("network_latency_s"))) if taken else None
+
     def until_empty(self, within: timedelta) -> datetime | None:
         """Let bench time pass, by recording intervals, until the event's credit is found used up; when that was."""
         latest = self.bench.now + within

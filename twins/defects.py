@@ -82,6 +82,12 @@ _add(
 )
 _add("ami-meter", "display_without_time_left", "C3-MSG-12 C3-FR-01", "does not show the time left")
 _add("ami-meter", "logs_without_code", "C3-FR-05", "logs a prepayment message without its code")
+_add(
+    "ami-meter",
+    "logs_no_code_of_schedules",
+    "C3-FR-05",
+    "logs schedules, conversions of billing and tests without their code",
+)
 _add("ami-meter", "logs_senders_time", "C3-FR-05", "logs a message with the sender's time, not its own clock's")
 _add("ami-meter", "receipts_not_logged", "C3-FR-26", "does not log the receipts that it sends")
 _add("ami-meter", "two_hour_intervals", "C3-FR-19", "records intervals of two hours whatever it is told")
@@ -127,6 +133,8 @@ _add(
 )
 _add("ami-meter", "stays_prepaid", "C3-FR-27 C3-S5.08", "receipts a conversion to regular billing and stays prepaid")
 _add("ami-meter", "commands_wait_ten_seconds", "C3-NFR-03", "lets commands wait ten seconds before it processes them")
+_add("ami-meter", "limits_wait_ten_seconds", "C3-NFR-03", "lets demand limits wait ten seconds, and no other command")
+_add("ami-meter", "stored_commands_ten_seconds_late", "C3-NFR-03 C3-FR-04", "runs stored commands ten seconds late")
 _add("ami-meter", "commands_wait_two_seconds", "C3-NFR-03", "lets commands wait two seconds before it processes them")
 _add("ami-meter", "tests_line_side", "C3-S6.05", "tells of its line side where a test asks for the load side")
 _add("ami-meter", "tests_not_logged", "C3-S6.05", "does not log the tests that it is asked for")
@@ -270,6 +278,18 @@ _add("adcs", "passes_receipts_in_batches", "C3-NFR-06", "passes receipts to the 
 _add(
     "adcs", "passes_receipts_two_seconds_late", "C3-NFR-06", "passes a receipt to the MDMS two seconds after it came in"
 )
+_add(
+    "adcs",
+    "passes_intervals_two_seconds_late",
+    "C3-NFR-06",
+    "passes interval usage to the MDMS two seconds after it came in",
+)
+_add(
+    "adcs",
+    "passes_test_results_two_seconds_late",
+    "C3-NFR-06",
+    "passes a test's results to the MDMS two seconds after they came in",
+)
 _add("adcs", "holds_commands_a_minute", "C3-NFR-02", "queues connect, disconnect, limit and restore for a minute")
 _add("adcs", "collects_every_other_day", "C3-FR-20", "collects interval data every 48 hours")
 _add("adcs", "schedules_wait_for_collection", "C3-FR-30", "sends schedules with the next collection, not on demand")
@@ -296,6 +316,12 @@ _add("adcs", "sends_in_order_of_arrival", "C3-NFR-04", "sends messages in the or
 _add("adcs", "keeps_its_own_priorities", "C3-NFR-04", "ignores the priorities that the utility configures")
 _add("adcs", "retries_at_43_s", "C3-NFR-10", "retries a connect or disconnect 43 s after its first sending")
 _add("adcs", "retries_at_47_s", "C3-NFR-10", "retries a connect or disconnect 47 s after its first sending")
+_add(
+    "adcs",
+    "logs_retries_at_45_s",
+    "C3-NFR-10",
+    "retries a connect or disconnect 42 s after its first sending and logs that it was 45 s",
+)
 _add("adcs", "never_retries", "C3-NFR-10", "does not retry a connect or disconnect that has no receipt")
 _add("adcs", "retries_with_a_new_id", "C3-NFR-10", "gives the retry of a message another id")
 _add("adcs", "schedules_not_logged", "C3-S2.08", "keeps no log of the event schedules that it takes")

@@ -300,16 +300,14 @@ class RavenDriver(DeviceDriver):
     @Driver.check_active
     def message(self) -> DisplayedMessage | None:
         """From MessageCluster."""
-        with self.lock:
-            held = self._message()
-            came_at = None if held is None else wire.moment(self._latest["MessageCluster"].get("TimeStamp"))
+        held = self._message()
         if held is None:
             return None
         number, text = held.message_id, held.text
         if number is None or text is None:
             return None
         return DisplayedMessage(
-            int.from_bytes(number, "big"), text, bool(held.confirmation_required), bool(held.confirmed), came_at
+            int.from_bytes(number, "big"), text, bool(held.confirmation_required), bool(held.confirmed), held.time_stamp
         )
 
     @Driver.check_active

@@ -121,13 +121,15 @@ class prepayment_balance(PrepaymentKeywords):  # noqa: N801 - Robot finds a libr
     @keyword
     def adcs_sends_the_balance_every_interval(self, id_: str, intervals: int) -> None:
         """C3-S4.02, C3-S5.02, C3-FR-08: one balance for each recording interval after the threshold."""
-        sent = self._refreshes(intervals)
+        sent, taken = self._refreshes(intervals)
         self._judge.check(
             id_,
             f"{intervals} intervals after the threshold with a balance sent",
             system="ADCS",
             claim=sum(len(found) == 1 for found in sent),
+            measure=Witness.measure(sum(len(found) == 1 for found in taken), None, "bench"),
             expected=intervals,
+            instrument_could_tell=True,
         )
         self._judge.settle()
 
@@ -188,16 +190,19 @@ class prepayment_balance(PrepaymentKeywords):  # noqa: N801 - Robot finds a libr
         self._check_energy("C3-MSG-14", "the last interval's usage", wh, measured, predicted)
         self._judge.settle()
 
-    def _refreshes(self, intervals: int) -> list[list[Any]]:
-        """Balances that the ADCS sent for each of the next intervals."""
+    def _refreshes(self, intervals: int) -> tuple[list[list[Any]], list[list[Any]]]:
+        """When the ADCS says that it sent balances for each of the next intervals, and when the meter took them."""
         burning = self._burning
         event = burning.event("threshold")
         burning.interval_passes(intervals)
         if event is None:
-            return []
-        sent = [m.first_sent_at for m in burning.messages(MessageCode.BALANCE, event.at) if m is not None]
+            return [], []
+        messages = [m for m in burning.messages(MessageCode.BALANCE, event.at) if m is not None]
+        sent = [m.first_sent_at for m in messages if m.first_sent_at is not None]
+        taken = [at for m in messages for at in self._case.taken_at(m.message_id)[:1]]
         slots = burning.intervals_since(event.at)[-intervals:]
-        return [[at for at in sent if at is not None and begin <= at < end] for begin, end in slots]
+        by_slot = ([[at for at in moments if begin <= at < end] for begin, end in slots] for moments in (sent, taken))
+        return next(by_slot), next(by_slot)
 
     @keyword
     def meter_logs_and_displays_each_refresh(self, id_: str) -> None:

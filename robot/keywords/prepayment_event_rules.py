@@ -11,6 +11,7 @@ from robot.api.deco import keyword, library
 from bench.booking import EventCase
 from bench.burning import BURNING_A, Burning
 from bench.certify import session
+from bench.judge.witness import Witness
 from bench.keywords import PrepaymentKeywords
 from drivers.roles import AtZero, MessageCode
 from twins.utility.adcs_schedules import EventOrder
@@ -199,11 +200,14 @@ class prepayment_event_rules(PrepaymentKeywords):  # noqa: N801 - Robot finds a 
         case.prepay_event(timedelta(days=3), HOUR, 1000)
         latest = case.starts_at - lead
         sent_at = case.until_sent(latest + SECOND, latest + 2 * HOUR)
+        case.until_receipt(case.event_id, 120)
         self._judge.check(
             "C3-NFR-08",
             "sent before the start",
             claim=None if sent_at is None else case.starts_at - sent_at,
+            measure=Witness.measure(case.taken_before_start(), timedelta(0), "bench"),
             limit="lead before start",
+            instrument_could_tell=True,
         )
         self._judge.settle()
 

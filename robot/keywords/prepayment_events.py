@@ -10,6 +10,7 @@ from robot.api.deco import keyword, library
 
 from bench.booking import EventCase
 from bench.certify import session
+from bench.judge.witness import Witness
 from bench.keywords import PrepaymentKeywords
 from bench.web_desk import WebDesk
 from drivers.roles import EventCode, MessageCode
@@ -243,14 +244,16 @@ class prepayment_events(PrepaymentKeywords):  # noqa: N801 - Robot finds a libra
         latest = case.starts_at - timedelta(seconds=lead)
         # One who is late gets two hours to say when it is sent.
         sent_at = case.until_sent(latest + SECOND, latest + timedelta(hours=2))
+        case.until_receipt(case.event_id, 120)
         self._judge.check(
             id_,
             "sent before the start",
             system="ADCS",
             claim=None if sent_at is None else case.starts_at - sent_at,
+            measure=Witness.measure(case.taken_before_start(), timedelta(0), "bench"),
             limit=self._judge.limit("C3-NFR-08", "lead before start"),
+            instrument_could_tell=True,
         )
-        case.until_receipt(case.event_id, 120)
 
     def _check_message(self) -> None:
         case = self._case

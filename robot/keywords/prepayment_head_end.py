@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from robot.api.deco import keyword, library
@@ -144,6 +145,45 @@ class prepayment_head_end(PrepaymentKeywords):  # noqa: N801 - Robot finds a lib
             "C3-NFR-06",
             "receipt at the ADCS to MDMS",
             claim=late,
+            limit=limit,
+            unit="s",
+        )
+        self._judge.settle()
+
+    @keyword
+    def adcs_passes_test_results_to_mdms_within(self, limit: str) -> None:
+        """C3-NFR-06: from the results of a meter test at the ADCS to their arrival at the MDMS; `limit` is the requirement's."""
+        message_id = self._case.send(MessageCode.TEST)
+        self._check_passed_on("test", "test result", limit, lambda p: p.value.message_id == message_id, message_id)
+
+    @keyword
+    def adcs_passes_usage_to_mdms_within(self, limit: str) -> None:
+        """C3-NFR-06: from the last interval's usage at the ADCS to its arrival at the MDMS; `limit` is the requirement's."""
+        case = self._case
+        last = case.meter.intervals()[-1].ends_at
+        case.collect()
+        self._check_passed_on("interval", "intervals", limit, lambda p: p.value.ends_at == last)
+
+    def _check_passed_on(
+        self, kind: str, read: str, limit: str, wanted: Callable[[Any], bool], message_id: int | None = None
+    ) -> None:
+        """Something of a kind at the MDMS, against the last time that the ADCS logged to have `read` it from the meter."""
+        case = self._case
+
+        def held() -> list[Any]:
+            return [p for p in case.mdms.received(kind, case.meter_id) if wanted(p)]
+
+        case.until(lambda: bool(held()), 3600)
+        got = case.ask(held)
+        reads = [
+            t.at
+            for t in case.ask(case.adcs.transactions, case.meter_id)
+            if t.kind == read and t.message_id == message_id and (not got or t.at <= got[0].received_at)
+        ]
+        self._judge.check(
+            "C3-NFR-06",
+            f"{kind} at the ADCS to MDMS",
+            claim=(got[0].received_at - reads[-1]).total_seconds() if got and reads else None,
             limit=limit,
             unit="s",
         )

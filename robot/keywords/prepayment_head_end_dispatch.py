@@ -299,6 +299,17 @@ class prepayment_head_end_dispatch(PrepaymentKeywords):  # noqa: N801 - Robot fi
             claim=(moments[1] - moments[0]).total_seconds() if len(moments) > 1 else None,
             unit="s",
         )
+        taken = case.taken_at(message_id)
+        if len(taken) > 1:  # what never came to the meter was taken once, and tells no time between two
+            self._judge.check(
+                "C3-NFR-10",
+                f"{what}: first sending to retry, as the meter took them",
+                measure=Witness.measure((taken[1] - taken[0]).total_seconds(), 0.0, "bench"),
+                limit=self._judge.limit("C3-NFR-10", "first sending to retry").wider(
+                    2 * float(case.stated("network_jitter_s"))
+                ),
+                unit="s",
+            )
         self._judge.check("C3-NFR-10", f"{what}: sendings", claim=len(moments), expected=2)
         self._judge.check(
             "C3-NFR-10",

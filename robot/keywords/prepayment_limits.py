@@ -90,8 +90,8 @@ class prepayment_limits(PrepaymentKeywords):  # noqa: N801 - Robot finds a libra
         self._judge.settle()
 
     @keyword
-    def stored_commands_switch_the_service(self, apart: timedelta) -> None:
-        """C3-FR-04: connect, disconnect and connect, each at the moment that was stored beforehand."""
+    def stored_commands_switch_the_service(self, apart: timedelta, id_: str = "C3-FR-04") -> None:
+        """C3-FR-04, C3-NFR-03: connect, disconnect and connect, each at the moment that was stored beforehand."""
         case = self._case
         if not case.has_switch:
             return
@@ -114,7 +114,7 @@ class prepayment_limits(PrepaymentKeywords):  # noqa: N801 - Robot finds a libra
             should = [e for e in case.events_since(start, done, of=case.model) if e.argument == rule.rule_id]
             ahead = case.ahead_by()
             self._judge.check(
-                "C3-FR-04",
+                id_,
                 f"stored {rule.action.name.lower()} {n + 1} at its moment",
                 claim=(said[0].at - ahead - moment).total_seconds() if said else None,
                 measure=None if seen is None else (seen - moment).total_seconds(),

@@ -9,7 +9,7 @@ from typing import Any
 from robot.api.deco import keyword, library
 
 from bench import displayed
-from bench.judge.witness import Witness
+from bench.judge.witness import NOTHING, Witness
 from bench.keywords import PrepaymentKeywords
 from bench.prepaying import next_mark
 from drivers.roles import Billing, DisplayCode, EventCode, MessageCode
@@ -88,11 +88,15 @@ class prepayment_meter(PrepaymentKeywords):  # noqa: N801 - Robot finds a librar
     def meter_logs_a_message_with_its_own_time_and_code(self, code: str, **fields: Any) -> None:
         """C3-FR-05: sent now, logged at the meter's own clock with the code of the message.
 
-        A `BALANCE` or a `PREPAYMENT` is of `cents`.
+        A `BALANCE` or a `PREPAYMENT` is of `cents`, `BILLING` is `prepaid` or `regular`; a `SCHEDULE` is of some event.
         """
         case, cents = self._case, fields.pop("cents", None)
         if cents is not None:
             fields |= case.balance_message(cents, timedelta(hours=72))
+        if code == "SCHEDULE":
+            fields |= case.event()
+        if code == "BILLING":
+            fields["billing"] = Billing[str(fields["billing"]).upper()]
         if code == "PREPAYMENT":
             price = case.bench.config.utility.tariff.price_millicents_per_kwh
             fields |= {"price_millicents_per_kwh": price, "at_zero": case.option}
@@ -293,31 +297,48 @@ class prepayment_meter(PrepaymentKeywords):  # noqa: N801 - Robot finds a librar
         self._judge.settle()
 
     @keyword
-    def command_is_processed_at_once(self, code: str) -> None:
-        """C3-NFR-03: from the moment the meter took the message to its execution, as its log and the analyzer have it."""
+    def command_is_processed_at_once(self, code: str, **fields: Any) -> None:
+        """C3-NFR-03: from the moment the meter took the message to its execution, as its log and the analyzer have it. A limit
+        has to be below what the load draws: the analyzer sees that it trips when the model's does. A restore has to follow."""
         if not self._judge.applicable("C3-NFR-03", "service_switch"):
             return
         case, command = self._case, MessageCode[code]
         case.until_quiet(120)  # what the utility sends meanwhile would be processed first
         ahead = case.ahead_by()
-        message_id = case.submit(command)
-        seen = case.service.when(command is MessageCode.CONNECT, 30)
+        message_id, limits = case.submit(command, **fields), command is MessageCode.LIMIT
+        seen = case.service.when(command in (MessageCode.CONNECT, MessageCode.RESTORE), 60 if limits else 30)
         case.until_receipt(message_id, 60)
         taken = case.taken_at(message_id)
+        seen_after = None if seen is None or not taken else (seen - taken[0]).total_seconds()
+        uncertainty = case.service.moment_uncertainty_s
         executed = [e for e in case.meter.log() if e.event is EXECUTION[command] and taken and e.at - ahead >= taken[0]]
         should = [e for e in case.model.log() if e.event is EXECUTION[command] and taken and e.at - ahead >= taken[0]]
         self._judge.check(
             "C3-NFR-03",
             f"{code.lower()} processed on receipt",
             claim=(executed[0].at - ahead - taken[0]).total_seconds() if executed else None,
-            measure=None if seen is None or not taken else (seen - taken[0]).total_seconds(),
-            uncertainty=case.service.moment_uncertainty_s,
+            measure=NOTHING if limits else Witness.measure(seen_after, uncertainty, "analyzer"),
             predict=case.predict((should[0].at - ahead - taken[0]).total_seconds() if should else None),
             # The analyzer's moment comes with its uncertainty on top.
-            limit=self._judge.limit("C3-NFR-03", "at once").wider(2 * case.service.moment_uncertainty_s),
+            limit=self._judge.limit("C3-NFR-03", "at once").wider(2 * uncertainty),
             unit="s",
-            instrument_could_tell=True,
+            instrument_could_tell=not limits,
         )
+        if limits:
+            tripped = EventCode.LIMIT_TRIPPED
+            trips = [e for e in case.model.log() if e.event is tripped and taken and e.at - ahead >= taken[0]]
+            expected = (trips[0].at - ahead - taken[0]).total_seconds() if trips else 0.0
+            at_once = self._judge.limit("C3-NFR-03", "at once")
+            self._judge.check(
+                "C3-NFR-03",
+                "the load above the limit trips when the model's does",
+                measure=Witness.measure(seen_after, uncertainty, "analyzer"),
+                predict=case.predict(expected if trips else None),
+                expected=expected,
+                tolerance=(at_once.tolerance or 0.0) + 2 * uncertainty,
+                unit="s",
+                instrument_could_tell=True,
+            )
         self._judge.settle()
 
     @keyword

@@ -39,11 +39,20 @@ class prepayment_programme(PrepaymentKeywords):  # noqa: N801 - Robot finds a li
         began = case.bench.now
         case.bench.advance(days * 86_400)
         zone = case.bench.config.utility.zone
-        sent = [m.first_sent_at for m in self._burning.messages(MessageCode.BALANCE, began) if m is not None]
-        local = [at.astimezone(zone) for at in sent if at is not None]
-        in_time = {at.date() for at in local if at.hour == case.stated("daily_balance_at") and at.minute == 0}
+        messages = [m for m in self._burning.messages(MessageCode.BALANCE, began) if m is not None]
+        sent = [m.first_sent_at for m in messages if m.first_sent_at is not None]
+        taken = [at for m in messages for at in case.taken_at(m.message_id)[:1]]
+        in_time = [
+            {at.date() for at in local if at.hour == case.stated("daily_balance_at") and at.minute == 0}
+            for local in ([at.astimezone(zone) for at in moments] for moments in (sent, taken))
+        ]
         self._judge.check(
-            "C3-FR-09", f"of {days} days with the balance sent in time", claim=len(in_time), expected=days
+            "C3-FR-09",
+            f"of {days} days with the balance sent in time",
+            claim=len(in_time[0]),
+            measure=Witness.measure(len(in_time[1]), None, "bench"),
+            expected=days,
+            instrument_could_tell=True,
         )
         self._judge.settle()
 

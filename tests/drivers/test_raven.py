@@ -108,6 +108,9 @@ def schedule(event: bytes, frequency: bytes, enabled: bytes) -> bytes:
 WARNING = b"<Warning>\r\n  <Text>Unknown command</Text>\r\n</Warning>\r\n"
 
 
+STAMP = datetime(2000, 1, 1, tzinfo=UTC) + timedelta(seconds=0x185ADC1D)
+
+
 def ask(name: bytes, *arguments: bytes) -> bytes:
     return b"<Command><Name>" + name + b"</Name>" + b"".join(arguments) + b"</Command>"
 
@@ -194,6 +197,12 @@ READS: list[tuple[str, bytes, bytes, Any]] = [
         ),
     ),
     ("balance", ask(b"get_message"), message(b"0x00000009", b"Hello"), None),
+    (
+        "clock",
+        ask(b"get_time", b"<Refresh>Y</Refresh>"),
+        b"<TimeCluster>" + MACS + b"<UTCTime>0x185adc1d</UTCTime><LocalTime>0x185a6b9d</LocalTime></TimeCluster>",
+        STAMP,
+    ),
 ]
 
 
@@ -203,6 +212,16 @@ def test_a_read(make: Make, method: str, command: bytes, answer: bytes, expected
         driver = make(device.path)
         assert isinstance(driver, Display)
         assert getattr(driver, method)() == expected
+
+
+def test_it_says_when_it_got_what_it_shows(make: Make) -> None:
+    balance = message(b"0x00000009", b"PREPAID BALANCE= $25.00 (01/05/2026-08:00:02) 00116kWh")
+    with Dialogue.serial([(ask(b"get_message"), balance), (ask(b"get_message"), balance)]) as device:
+        driver = make(device.path)
+        held, told = driver.message(), driver.balance()
+        assert held is not None
+        assert told is not None
+        assert held.received_at == told.received_at == STAMP
 
 
 def test_what_comes_unasked_before_the_answer_is_kept(make: Make) -> None:

@@ -74,6 +74,19 @@ def soon_after(h: Home) -> Switch:
     return h.meter.service().switch
 
 
+def limited_soon(h: Home) -> int | None:
+    h.send(MessageCode.LIMIT, 1, limit_w=1000)
+    h.after(5)
+    return h.meter.service().limit_w
+
+
+def codes_logged(h: Home) -> list[MessageCode | None]:
+    h.send(MessageCode.CONNECT, 1)
+    h.send(MessageCode.TEST, 2)
+    h.after(60)
+    return [e.message_code for e in h.events(EventCode.MESSAGE_RECEIVED)]
+
+
 def woken(h: Home) -> Switch:
     h.send(MessageCode.DISCONNECT, 1)
     h.after(10)
@@ -243,6 +256,17 @@ TELLTALES: dict[str, tuple[Callable[[Home], object], object, object]] = {
     "refreshes_display_daily": (refreshed, 998, 999),
     "stays_prepaid": (converted, Billing.REGULAR, Billing.PREPAID),
     "commands_wait_ten_seconds": (soon, Switch.OPEN, Switch.CLOSED),
+    "limits_wait_ten_seconds": (limited_soon, 1000, None),
+    "stored_commands_ten_seconds_late": (
+        lambda h: stored(h, LoadControl.DISCONNECT),
+        (Switch.OPEN, None),
+        (Switch.CLOSED, None),
+    ),
+    "logs_no_code_of_schedules": (
+        codes_logged,
+        [MessageCode.CONNECT, MessageCode.TEST],
+        [MessageCode.CONNECT, None],
+    ),
     "commands_wait_two_seconds": (soon_after, Switch.OPEN, Switch.CLOSED),
     "loses_events": (events_kept, 1, 0),
     "sleeps_through_events": (woken, Switch.CLOSED, Switch.OPEN),

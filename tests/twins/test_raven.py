@@ -418,8 +418,11 @@ def test_a_defect_shows_and_the_healthy_display_does_not_have_it(make: Make, nam
     home = refreshed(make(name))
     assert look(home.display.balance()) == broken
     if name == "shows_late":
+        came = home.clock.now()
         home.after(300)
-        assert home.display.balance().balance_cents == 300
+        shown = home.display.balance()
+        assert shown.balance_cents == 300
+        assert shown.received_at <= came  # it got it in time, and says so
 
 
 # --- Its wire, by our driver ------------------------------------------------------------------------------------------------

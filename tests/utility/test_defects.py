@@ -303,6 +303,27 @@ def retried_in_time(here: Town) -> bool:
     return len(after) == 1 and 44 <= after[0] <= 46
 
 
+def retried_in_time_at_the_meter(here: Town) -> bool:
+    retried(here)
+    got = [e.at for e in here.meter.log() if e.event is EventCode.MESSAGE_RECEIVED]
+    return len(got) == 2 and 43 <= (got[1] - got[0]).total_seconds() <= 47
+
+
+def passed_on_at_once(kind: Kind, read: str) -> Probe:
+    """From the ADCS's having read something to the MDMS's having got it."""
+
+    def probe(here: Town) -> bool:
+        command(here, MessageCode.TEST)
+        here.after(3_700)
+        here.collect()
+        here.after(10)
+        reads = [t.at for t in here.ask(here.utility.adcs.transactions, METER) if t.kind == read]
+        received = [p.received_at for p in here.ask(here.utility.mdms.received, kind, METER)]
+        return received[-1] - reads[-1] < timedelta(seconds=1)
+
+    return probe
+
+
 def events(here: Town) -> list[tuple[str, timedelta]]:
     return [(e.kind.value, e.time_left) for e in here.ask(here.utility.css.balance_events, ACCOUNT)]
 
@@ -490,6 +511,9 @@ PROBES: dict[str, Probe] = {
     "keeps_its_own_priorities": priorities_are_configured,
     "retries_at_43_s": retried_in_time,
     "retries_at_47_s": retried_in_time,
+    "logs_retries_at_45_s": retried_in_time_at_the_meter,
+    "passes_intervals_two_seconds_late": passed_on_at_once(Kind.INTERVAL, "intervals"),
+    "passes_test_results_two_seconds_late": passed_on_at_once(Kind.TEST, "test result"),
     "never_retries": retried_in_time,
     "retries_with_a_new_id": lambda here: len(retried(here)[1]) == 1,
     "collects_every_other_interval": collected_every_interval,

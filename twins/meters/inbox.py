@@ -18,9 +18,11 @@ from twins.meters.timekeeping import OwnClock
 
 _SWITCHING = (MessageCode.CONNECT, MessageCode.DISCONNECT, MessageCode.LIMIT, MessageCode.RESTORE)
 _TESTS = (MessageCode.TEST,)
+_SELDOM = (MessageCode.SCHEDULE, MessageCode.CANCEL_SCHEDULE, MessageCode.BILLING, MessageCode.TEST)
 _WAITS_S = {
     "executes_late": (61.0, _SWITCHING),
     "commands_wait_ten_seconds": (10.0, _SWITCHING),
+    "limits_wait_ten_seconds": (10.0, (MessageCode.LIMIT,)),
     "commands_wait_two_seconds": (2.0, _SWITCHING),
     "commands_wait_a_tenth_of_a_second": (0.1, _SWITCHING),
     "tests_late": (61.0, _TESTS),
@@ -110,7 +112,7 @@ class Inbox:
             self._log.write(
                 EventCode.MESSAGE_RECEIVED,
                 message.message_id,
-                None if "logs_without_code" in self._defects else message.code,
+                None if self._hides(message.code) else message.code,
                 message.issued_at if "logs_senders_time" in self._defects else arrived,
             )
         now = self._clock.now()
@@ -122,6 +124,12 @@ class Inbox:
         else:
             self._enqueue(message, arrived, malformed)
         self._changed()
+
+    def _hides(self, code: MessageCode) -> bool:
+        """Whether a defect has a message logged without its code."""
+        return "logs_without_code" in self._defects or (
+            "logs_no_code_of_schedules" in self._defects and code in _SELDOM
+        )
 
     def _waits(self, code: MessageCode) -> list[float]:
         """Seconds that defects have a message wait before it is queued."""

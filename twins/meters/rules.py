@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from drivers.errors import Refused
 from drivers.roles import EventCode
@@ -16,6 +16,8 @@ from drivers.wire.meter_settings import Rule, Trigger
 from twins.clock import Clock, Timer
 from twins.meters.logbook import Logbook
 from twins.meters.timekeeping import OwnClock
+
+_LATE = timedelta(seconds=10)
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,8 @@ class Rules:
         ahead = [stored.next_at for stored in self._stored if stored.next_at is not None]
         at = self._own.bench_time(min(ahead)) if ahead else None
         if at is not None:
-            self._timer = self._clock.call_at(at, self.due)
+            late = _LATE if "stored_commands_ten_seconds_late" in self._defects else timedelta(0)
+            self._timer = self._clock.call_at(at + late, self.due)
 
     def _run(self, rule: Rule) -> None:
         if "ignores_stored_commands" in self._defects:

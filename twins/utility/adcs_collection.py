@@ -23,6 +23,7 @@ T = TypeVar("T")
 
 _BATCHES_FROM = datetime(2000, 1, 1, tzinfo=UTC)
 _BATCH_S = 900
+_LATE_S = 2.0
 _PASSES_AFTER_S = {"passes_receipts_two_seconds_late": 2.0, "passes_receipts_half_a_second_late": 0.5}
 
 
@@ -106,7 +107,9 @@ class Collection:
             first, last = min(i.ends_at for i in found), max(i.ends_at for i in found)
             span = f"{len(found)} intervals that end {first.isoformat()} to {last.isoformat()}"
             self._journal.log(line.meter_id, Direction.FROM_METER, "intervals", None, span)
-            if "passes_receipts_only" not in self._defects:
+            if "passes_intervals_two_seconds_late" in self._defects:
+                self._clock.call_later(_LATE_S, self._mdms.store_intervals, line.meter_id, found)
+            elif "passes_receipts_only" not in self._defects:
                 self._mdms.store_intervals(line.meter_id, found)
             self._watch.learn(line.meter_id, found)
             self._reread.came_in(line.meter_id, found)

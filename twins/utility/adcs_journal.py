@@ -99,10 +99,18 @@ class Journal:
 
     # --- transactions with meters ---
 
-    def log(self, meter_id: str, direction: Direction, kind: str, message: MeterMessage | None, detail: str) -> None:
-        """Log something sent or received, with the message that it is about, if any."""
+    def log(
+        self,
+        meter_id: str,
+        direction: Direction,
+        kind: str,
+        message: MeterMessage | None,
+        detail: str,
+        at: datetime | None = None,
+    ) -> None:
+        """Log something sent or received, now or at another moment, with the message that it is about, if any."""
         message_id, code = (None, None) if message is None else (message.message_id, message.code)
-        self.log_of(meter_id, direction, kind, message_id, code, detail)
+        self.log_of(meter_id, direction, kind, message_id, code, detail, at)
 
     def log_receipt(self, meter_id: str, receipt: Receipt) -> None:
         """Log a receipt that came in."""
@@ -117,13 +125,14 @@ class Journal:
         message_id: int | None,
         code: MessageCode | None,
         detail: str,
+        at: datetime | None = None,
     ) -> None:
         """Log something sent or received, with the id and the code of the message that the other side names."""
         defect = "sent_not_logged" if direction is Direction.TO_METER else "received_not_logged"
         if defect in self._defects:
             return
         row = {
-            "at": self._clock.now(),
+            "at": self._clock.now() if at is None else at,
             "direction": direction,
             "meter_id": meter_id,
             "kind": kind,

@@ -141,7 +141,10 @@ class Lines:
         pending.attempts += 1
         pending.first_sent_at = pending.first_sent_at or now
         self._journal.change(message.message_id, attempts=pending.attempts, first_sent_at=pending.first_sent_at)
-        self._journal.log(line.meter_id, Direction.TO_METER, "message", message, f"attempt {pending.attempts}")
+        at = None
+        if "logs_retries_at_45_s" in self._defects and pending.attempts > 1:
+            at = pending.first_sent_at + timedelta(seconds=self._config.retry_after_s)
+        self._journal.log(line.meter_id, Direction.TO_METER, "message", message, f"attempt {pending.attempts}", at)
         line.sending = pending
         try:
             await self._network.exchange(line.meter_id, line.meter.send, self._queue.as_sent(pending))

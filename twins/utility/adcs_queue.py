@@ -18,6 +18,7 @@ _HELD_S = 61.0
 _RETRIES_AFTER_S = {
     "retries_at_43_s": 43.0,
     "retries_at_47_s": 47.0,
+    "logs_retries_at_45_s": 42.0,
     "retries_half_a_second_early": 44.5,
     "retries_half_a_second_late": 45.5,
 }

@@ -21,6 +21,7 @@ from twins.utility.database import Base
 from twins.utility.mdms import Mdms
 
 _RESULT: TypeAdapter[MeterTestResult] = TypeAdapter(MeterTestResult)
+_LATE_S = 2.0
 _TAKES_IN_AFTER_S = {"takes_in_test_results_late": 61.0, "takes_in_test_results_at_59_s": 59.0}
 
 
@@ -119,7 +120,9 @@ class MeterTests:
             elif row.received_at is not None:
                 return
             row.received_at, row.body = now, _RESULT.dump_python(result, mode="json")
-        if "keeps_test_results" not in self._defects:
+        if "passes_test_results_two_seconds_late" in self._defects:
+            self._timers.append(self._clock.call_later(_LATE_S, self._mdms.store_test_result, meter_id, result))
+        elif "keeps_test_results" not in self._defects:
             self._mdms.store_test_result(meter_id, result)
 
     def _remembered(self, meter_id: str, result: MeterTestResult) -> MeterTestResult:

@@ -1,6 +1,7 @@
 *** Settings ***
 Documentation       C3: the requirements that scenario 1 carries, one test each.
 Library             ../../keywords/prepayment_meter.py
+Library             ../../keywords/prepayment_limits.py
 Library             ../../keywords/prepayment_head_end.py
 Library             ../../keywords/prepayment_meter_data.py
 Library             ../../keywords/prepayment_customer_service.py
@@ -24,6 +25,12 @@ The Meter Logs Messages With Its Own Time And Their Code
     Meter Logs A Message With Its Own Time And Code    CONNECT
     Meter Logs A Message With Its Own Time And Code    BALANCE    cents=${4100}
     Meter Logs A Message With Its Own Time And Code    PREPAYMENT    cents=${4200}
+    Meter Logs A Message With Its Own Time And Code    LIMIT    limit_w=${5000}
+    Meter Logs A Message With Its Own Time And Code    RESTORE
+    Meter Logs A Message With Its Own Time And Code    DISCONNECT
+    Meter Logs A Message With Its Own Time And Code    SCHEDULE
+    Meter Logs A Message With Its Own Time And Code    BILLING    billing=regular
+    Meter Logs A Message With Its Own Time And Code    TEST
 
 The ADCS Passes Everything On To The MDMS
     [Tags]    C3-FR-12
@@ -95,10 +102,13 @@ Commands Are Executed In Time
     Command Is Executed In Time    RESTORE
     Load Stays On Without A Limit    30 seconds
 
-The ADCS Passes Receipts On At Once
+The ADCS Passes On At Once What Comes In
     [Tags]    C3-NFR-06
     The Customer Has Prepaid    1500
     ADCS Passes Receipt To MDMS Within    at once
+    ADCS Passes Test Results To MDMS Within    at once
+    A Recording Interval Ends
+    ADCS Passes Usage To MDMS Within    at once
 
 The MDMS Makes Data Available At Once
     [Tags]    C3-NFR-07
@@ -127,8 +137,11 @@ The ADCS Sends Schedules On Demand
 The Meter Processes Commands At Once Or By Schedule
     [Tags]    C3-NFR-03
     Command Is Processed At Once    CONNECT
+    Command Is Processed At Once    LIMIT    limit_w=${300}
+    Command Is Processed At Once    RESTORE
     Command Is Processed At Once    DISCONNECT
     Scheduled Event Runs From Start To End    30 seconds    30 seconds
+    Stored Commands Switch The Service    40 seconds    C3-NFR-03
 
 # The last one: a day passes, and events that other tests have scheduled come near.
 The ADCS Collects Interval Data Daily
