@@ -81,6 +81,18 @@ _add(
     "keeps showing the balance from before the message",
 )
 _add("ami-meter", "display_without_time_left", "C3-MSG-12 C3-FR-01", "does not show the time left")
+_add(
+    "ami-meter",
+    "display_energy_at_another_price",
+    "C3-S1.12 C3-S2.14 C3-FR-01",
+    "shows the energy that the balance would buy at a higher price",
+)
+_add(
+    "ami-meter",
+    "display_time_left_without_days",
+    "C3-S1.12 C3-S2.14 C3-FR-01",
+    "shows the hours and minutes left and leaves out the days",
+)
 _add("ami-meter", "logs_without_code", "C3-FR-05", "logs a prepayment message without its code")
 _add("ami-meter", "logs_senders_time", "C3-FR-05", "logs a message with the sender's time, not its own clock's")
 _add("ami-meter", "receipts_not_logged", "C3-FR-26", "does not log the receipts that it sends")
@@ -237,7 +249,7 @@ _add("css", "threshold_at_49_hours", "C3-S4.01 C3-S5.01", "takes 49 hours of ser
 _add(
     "css",
     "forecast_ignores_history",
-    "C3-S4.01 C3-S5.01 C3-NR-03",
+    "C3-S4.01 C3-S5.01 C3-NR-03 C3-FR-01 C3-S1.12 C3-S2.14 C3-S4.05",
     "forecasts the time left by a typical home, whatever was consumed",
 )
 _add("css", "forecast_stays_at_threshold", "C3-NR-03", "warns of 48 hours left, however many there are")
@@ -319,6 +331,30 @@ _add("mdms", "hides_test_results", "C3-S6.07", "stores test results and does not
 
 # --- The website -----------------------------------------------------------------------------------------------------
 _add("website", "usage_without_latest_interval", "C3-NR-05", "shows a day's usage without its latest interval")
+_add(
+    "website",
+    "account_energy_at_another_price",
+    "C3-S1.12 C3-S4.05",
+    "shows the energy that the balance would buy at a higher price",
+)
+_add(
+    "website",
+    "account_time_left_without_days",
+    "C3-S1.12 C3-S4.05",
+    "shows the hours left of an account and leaves out the days",
+)
+_add(
+    "website",
+    "event_energy_at_another_price",
+    "C3-S2.14",
+    "shows the energy that an event's credit would buy at a higher price",
+)
+_add(
+    "website",
+    "event_time_left_without_days",
+    "C3-S2.14",
+    "shows the hours left of an event's credit and leaves out the days",
+)
 
 # --- A simulated fleet -------------------------------------------------------------------------------------------------
 _add("fleet", "loses_messages", "C3-NFR-12", "never repeats a prepayment message that the network lost")

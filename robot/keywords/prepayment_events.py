@@ -382,6 +382,7 @@ class prepayment_events(PrepaymentKeywords):  # noqa: N801 - Robot finds a libra
             required=("credit_wh", "time_left", "updated_at"),
             claim=page,
         )
+        self._check_left_on_page("C3-S2.14", "the page shows the event's", cents, page.credit_wh, page.time_left)
         self._judge.settle()
 
     @keyword

@@ -46,7 +46,7 @@ class Website:
         self.cashier = Cashier(clock, engine, css)
         site = Site(Systems(clock, config, website, css, mdms, adcs, self.access, self.cashier))
         views = Views(site, defects)
-        events = EventPages(site)
+        events = EventPages(site, defects)
         self._at_zero = AtZeroPages(site)
         self.pages = [
             *CustomerPages(site, views).pages(),
