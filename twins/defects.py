@@ -240,6 +240,7 @@ _add("css", "events_start_at_once", "C3-NR-01", "has every event start when it i
 _add("css", "event_not_linked", "C3-S3.07 C3-MSG-07", "posts an event's payment without the facility")
 _add("css", "never_schedules", "C3-S2.07 C3-S3.08", "takes the money for an event and never orders it")
 _add("css", "keeps_what_is_left", "C3-S2.06", "does not give back what is left of an event's credit")
+_add("css", "events_pay_a_tenth_too_little", "C3-S2.06", "charges an event nine tenths of the energy that it took")
 _add("css", "event_balance_not_sent", "C3-S2.14", "does not tell the meter the credit of the event that runs")
 _add("css", "does_nothing_at_event_zero", "C3-NR-04", "lets an event go on when its credit is used up")
 _add("css", "disconnects_who_pays_on", "C3-NR-04", "disconnects when an event's credit is used up, whatever was chosen")
