@@ -356,6 +356,12 @@ _add(
     "C3-S2.14",
     "shows the hours left of an event's credit and leaves out the days",
 )
+_add(
+    "website",
+    "report_without_customers_address",
+    "C3-MSG-02",
+    "shows who reports no power without the address that the CSS has",
+)
 
 # --- A simulated fleet -------------------------------------------------------------------------------------------------
 _add("fleet", "loses_messages", "C3-NFR-12", "never repeats a prepayment message that the network lost")

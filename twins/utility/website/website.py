@@ -53,7 +53,7 @@ class Website:
             *DeskPages(site, views, events).pages(),
             *self._at_zero.pages(),
             *events.pages(),
-            *OutagePages(site).pages(),
+            *OutagePages(site, defects).pages(),
         ]
         self.live = Live(site)
         self.cashier.tell = self.live.changed
