@@ -275,13 +275,13 @@ class Bench:
             if self.config.devices[name].role == "Meter":
                 driver.causes.append(self._cause)
 
-    def _language(self) -> Language:
-        """The language of the customer at whose address the site's meter is."""
+    def _language(self) -> Language | None:
+        """The language of the customer at whose address the site's meter is; None where it is at nobody's."""
         meter_id = _meter_id(self.config.devices[self.strategy.meter.name])
         for customer in self.config.utility.customers:
             if any(account.meter_id == meter_id for account in customer.accounts):
                 return _LANGUAGES[customer.language]
-        return Language.ENGLISH
+        return None
 
     def reach(self, name: str) -> None:
         """Third piece, one device at a time: open its link. LinkLost where nobody or somebody else is there."""

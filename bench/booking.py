@@ -278,6 +278,15 @@ class EventCase(Prepaying):
         found = [e for e in (of or self.meter).schedule() if e.event_id == self.event_id]
         return found[0] if found else None
 
+    def metered_wh(self) -> float:
+        """The energy of the event, read from the meter: of an interval that lies in it in part, by time."""
+        ahead, total = self.ahead_by(), 0.0
+        for i in self.meter.intervals(self.starts_at + ahead - self.interval):
+            ends_at = i.ends_at - ahead
+            within = min(ends_at, self.ends_at) - max(ends_at - i.length, self.starts_at)
+            total += i.energy_wh * max(0.0, within / i.length)
+        return round(total, 3)
+
     def expected_wh(self) -> float:
         """What the facility's history says of the event: by the hour of the local day, from what the MDMS holds."""
         utility = self.bench.config.utility

@@ -13,7 +13,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from urllib.parse import urlencode
@@ -25,6 +25,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.wait import WebDriverWait
 from SeleniumLibrary import SeleniumLibrary
 
+from bench import displayed
 from bench.data import BadInput
 
 _PAGE_S = 20.0
@@ -115,6 +116,10 @@ class Shown:
         """Kilowatt-hours as watt-hours."""
         text = self.text(name)
         return None if text is None else wh(text)
+
+    def lasting(self, name: str) -> timedelta | None:
+        """A time left, as finely as the page tells it."""
+        return displayed.lasting(self.text(name))
 
     def moment(self, name: str) -> datetime | None:
         """A moment, as aware UTC."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
 
-from bench import displayed
+from bench import displayed, forecasting
 from bench.browsing import Browsing, Shown
 from bench.certify import session
 from bench.judge.judge import Judge
@@ -171,7 +172,8 @@ class PrepaymentKeywords:
         return shown
 
     def _check_balance_shown(self, id_: str, what: str, cents: int, *, account: str) -> None:
-        """The meter's display shows a balance, and under the id `account` energy and time left beside it."""
+        """The meter's display shows a balance with the energy and the time that it comes to, and under the id `account` all of
+        them beside each other."""
         shown = self._check_shown(id_, what, {DisplayCode.BALANCE: displayed.money(cents)}, "Meter")
         self._judge.fields(
             account,
@@ -179,6 +181,60 @@ class PrepaymentKeywords:
             system="Meter",
             required=("BALANCE", "CREDIT", "TIME_LEFT"),
             claim={code.name: text for code, text in shown.items()},
+        )
+        self._check_left_on_meter(id_, what, cents, shown)
+
+    def _check_left_on_meter(self, id_: str, what: str, cents: int, shown: Mapping[DisplayCode, str]) -> None:
+        """The energy and the time left, of what the meter's display shows, follow from a balance by price and history as of
+        when the meter was told it."""
+        case = self._case
+        updated = case.meter.account().updated_at
+        self._check_left(
+            id_,
+            what,
+            "Meter",
+            (displayed.energy_wh(shown.get(DisplayCode.CREDIT)), displayed.lasting(shown.get(DisplayCode.TIME_LEFT))),
+            cents,
+            case.bench.now if updated is None else updated - case.ahead_by(),
+            (float(case.pixit("display_energy_resolution_wh")), float(case.pixit("display_time_left_resolution_min"))),
+        )
+
+    def _check_left_on_page(self, id_: str, what: str, cents: int, wh: float | None, left: timedelta | None) -> None:
+        """The energy and the time left, of what the page shows that was opened last, follow from a balance by price and
+        history as of now."""
+        stated = self._case.stated
+        shown_to = float(stated("website_energy_resolution_wh")), float(stated("website_time_left_resolution_min"))
+        self._check_left(id_, what, "Website", (wh, left), cents, self._case.bench.now, shown_to)
+
+    def _check_left(
+        self,
+        id_: str,
+        what: str,
+        system: str,
+        shown: tuple[float | None, timedelta | None],
+        cents: int,
+        at: datetime,
+        shown_to: tuple[float, float],
+    ) -> None:
+        """Energy (Wh) and time left are what a balance comes to by price and history at a moment, as finely as they are shown
+        (Wh, minutes): the suite's own arithmetic."""
+        case = self._case
+        self._judge.check(
+            id_,
+            f"{what} energy left",
+            system=system,
+            claim=shown[0],
+            expected=round(forecasting.credit_wh(case, cents), 3),
+            tolerance=shown_to[0],
+            unit="Wh",
+        )
+        self._judge.check(
+            id_,
+            f"{what} time left",
+            system=system,
+            claim=shown[1],
+            expected=forecasting.time_left(case, cents, at),
+            tolerance=timedelta(minutes=shown_to[1] + float(case.stated("forecast_within_min"))),
         )
 
     def _check_display_device(self, id_: str, what: str, display: str, **account: Any) -> Any:

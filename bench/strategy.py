@@ -89,8 +89,8 @@ class SiteStrategy(Strategy):
         """Bench time; a bench gives its own clock's."""
         self.let_pass: Callable[[float], None] = time.sleep
         """Lets seconds of bench time pass; a bench gives its own clock's."""
-        self.language = Language.ENGLISH
-        """The customer's; a bench gives that of the customer in its file."""
+        self.language: Language | None = None
+        """The customer's, which a bench gives from its file; without one the meter keeps what it speaks."""
         self.held: Hold | None = None
 
     def on_deactivate(self) -> None:
@@ -206,7 +206,7 @@ class SiteStrategy(Strategy):
 
     def _speak(self, meter: Any) -> None:
         """Have the meter speak the customer's language; who works out the balance stays as it is."""
-        if hasattr(meter, "set_customer"):
+        if self.language is not None and hasattr(meter, "set_customer"):
             with suppress(NotSupported):  # a meter that knows no Spanish speaks English, as its supplier declares
                 meter.set_customer(replace(meter.customer(), language=self.language))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from bench.browsing import Browsing
 from bench.data import BadInput
@@ -18,7 +18,7 @@ class AccountShown:
 
     balance_cents: int | None
     credit_wh: float | None
-    time_left: str | None
+    time_left: timedelta | None
     zero_at: datetime | None
     updated_at: datetime | None
     warning: str
@@ -73,7 +73,7 @@ class WebCustomer:
         return AccountShown(
             balance_cents=page.cents("balance"),
             credit_wh=page.wh("credit"),
-            time_left=page.text("time_left"),
+            time_left=page.lasting("time_left"),
             zero_at=page.moment("zero_at"),
             updated_at=page.moment("updated"),
             warning=self._browsing.warning(),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, tzinfo
+from datetime import datetime, timedelta, tzinfo
 
 from bench.bench import Bench
 from bench.browsing import Browsing, Shown
@@ -70,7 +70,7 @@ class EventShown:
 
     balance_cents: int | None
     credit_wh: float | None
-    time_left: str | None
+    time_left: timedelta | None
     energy_wh: float | None
     updated_at: datetime | None
 
@@ -149,7 +149,7 @@ class WebDesk:
         return EventShown(
             balance_cents=page.cents("balance"),
             credit_wh=page.wh("credit"),
-            time_left=page.text("time_left"),
+            time_left=page.lasting("time_left"),
             energy_wh=page.wh("used"),
             updated_at=page.moment("updated"),
         )

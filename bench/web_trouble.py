@@ -25,10 +25,19 @@ class Reported:
 
 
 @dataclass(frozen=True)
+class Confirmed:
+    """Customer data as shown once the identity of who reports is confirmed."""
+
+    name: str | None
+    address: str | None
+    account_numbers: str | None
+    credentials_confirmed: str | None
+
+
+@dataclass(frozen=True)
 class Prepaid:
     """What was prepaid, and the command to energise that was sent for it."""
 
-    customer_name: str | None
     amount_cents: int | None
     activation: str | None
     message_id: int | None
@@ -86,10 +95,12 @@ class OutageDesk:
         page = self._browsing.log_outage(*told, since.astimezone(case.bench.config.utility.zone))
         return page.whole("report_id")
 
-    def identify(self, report: int, credential: str) -> Prepaid | None:
-        """Confirm who reports; what was prepaid, with the customer's name."""
+    def identify(self, report: int, credential: str) -> Confirmed | None:
+        """Confirm who reports; customer data back."""
         page = self._browsing.identify_outage(report, credential)
-        return None if self._browsing.reason() else _prepaid(page)
+        if self._browsing.reason():
+            return None
+        return Confirmed(*(page.text(name) for name in Confirmed.__dataclass_fields__))
 
     def service_record(self, report: int) -> Prepaid:
         """Look up what was prepaid, and whether the command to energise was sent."""
@@ -157,7 +168,6 @@ class OutageDesk:
 
 def _prepaid(page: Shown) -> Prepaid:
     return Prepaid(
-        page.text("name"),
         page.cents("amount"),
         page.text("activation"),
         page.whole("message_id"),

@@ -81,6 +81,18 @@ _add(
     "keeps showing the balance from before the message",
 )
 _add("ami-meter", "display_without_time_left", "C3-MSG-12 C3-FR-01", "does not show the time left")
+_add(
+    "ami-meter",
+    "display_energy_at_another_price",
+    "C3-S1.12 C3-S2.14 C3-FR-01",
+    "shows the energy that the balance would buy at a higher price",
+)
+_add(
+    "ami-meter",
+    "display_time_left_without_days",
+    "C3-S1.12 C3-S2.14 C3-FR-01",
+    "shows the hours and minutes left and leaves out the days",
+)
 _add("ami-meter", "logs_without_code", "C3-FR-05", "logs a prepayment message without its code")
 _add(
     "ami-meter",
@@ -236,6 +248,7 @@ _add("css", "events_start_at_once", "C3-NR-01", "has every event start when it i
 _add("css", "event_not_linked", "C3-S3.07 C3-MSG-07", "posts an event's payment without the facility")
 _add("css", "never_schedules", "C3-S2.07 C3-S3.08", "takes the money for an event and never orders it")
 _add("css", "keeps_what_is_left", "C3-S2.06", "does not give back what is left of an event's credit")
+_add("css", "events_pay_a_tenth_too_little", "C3-S2.06", "charges an event nine tenths of the energy that it took")
 _add("css", "event_balance_not_sent", "C3-S2.14", "does not tell the meter the credit of the event that runs")
 _add("css", "does_nothing_at_event_zero", "C3-NR-04", "lets an event go on when its credit is used up")
 _add("css", "disconnects_who_pays_on", "C3-NR-04", "disconnects when an event's credit is used up, whatever was chosen")
@@ -245,7 +258,7 @@ _add("css", "threshold_at_49_hours", "C3-S4.01 C3-S5.01", "takes 49 hours of ser
 _add(
     "css",
     "forecast_ignores_history",
-    "C3-S4.01 C3-S5.01 C3-NR-03",
+    "C3-S4.01 C3-S5.01 C3-NR-03 C3-FR-01 C3-S1.12 C3-S2.14 C3-S4.05",
     "forecasts the time left by a typical home, whatever was consumed",
 )
 _add("css", "forecast_stays_at_threshold", "C3-NR-03", "warns of 48 hours left, however many there are")
@@ -347,6 +360,36 @@ _add("mdms", "hides_test_results", "C3-S6.07", "stores test results and does not
 
 # --- The website -----------------------------------------------------------------------------------------------------
 _add("website", "usage_without_latest_interval", "C3-NR-05", "shows a day's usage without its latest interval")
+_add(
+    "website",
+    "account_energy_at_another_price",
+    "C3-S1.12 C3-S4.05",
+    "shows the energy that the balance would buy at a higher price",
+)
+_add(
+    "website",
+    "account_time_left_without_days",
+    "C3-S1.12 C3-S4.05",
+    "shows the hours left of an account and leaves out the days",
+)
+_add(
+    "website",
+    "event_energy_at_another_price",
+    "C3-S2.14",
+    "shows the energy that an event's credit would buy at a higher price",
+)
+_add(
+    "website",
+    "event_time_left_without_days",
+    "C3-S2.14",
+    "shows the hours left of an event's credit and leaves out the days",
+)
+_add(
+    "website",
+    "report_without_customers_address",
+    "C3-MSG-02",
+    "shows who reports no power without the address that the CSS has",
+)
 
 # --- A simulated fleet -------------------------------------------------------------------------------------------------
 _add("fleet", "loses_messages", "C3-NFR-12", "never repeats a prepayment message that the network lost")

@@ -265,6 +265,9 @@ class prepayment_balance(PrepaymentKeywords):  # noqa: N801 - Robot finds a libr
             expected=statement.zero_at,
             tolerance=timedelta(minutes=15),
         )
+        self._check_left_on_page(
+            "C3-S4.05", "the account page shows the", statement.balance_cents, page.credit_wh, page.time_left
+        )
         required = ("balance_cents", "credit_wh", "time_left", "zero_at")
         self._judge.fields("C3-MSG-15", "the balance on the website", system="ADCS", required=required, claim=page)
         reached = self._burning.event("threshold")

@@ -385,6 +385,7 @@ class prepayment_events(PrepaymentKeywords):  # noqa: N801 - Robot finds a libra
             required=("credit_wh", "time_left", "updated_at"),
             claim=page,
         )
+        self._check_left_on_page("C3-S2.14", "the page shows the event's", cents, page.credit_wh, page.time_left)
         self._judge.settle()
 
     @keyword
@@ -426,12 +427,21 @@ class prepayment_events(PrepaymentKeywords):  # noqa: N801 - Robot finds a libra
 
     @keyword
     def what_is_left_goes_back_to_the_payer(self, id_: str) -> None:
-        """After the end: paid for are the event's watt-hours, to the cent; the rest is on the payer's account."""
+        """After the end: paid for are the watt-hours that the meter itself has recorded in the event, to the cent; the rest is on
+        the payer's account."""
         case = self._case
         case.bench.advance(case.interval.total_seconds() + 60)
-        price = case.bench.config.utility.tariff.price_millicents_per_kwh
-        page = case.desk.payers_page(case.booking.booking_id)
-        used = page.energy_wh * price / 10**6
+        wh = case.metered_wh()
+        used = wh * float(case.stated("price_millicents_per_kwh")) / 10**6
+        self._judge.check(
+            id_,
+            "the page shows the energy that the meter has recorded in the event",
+            system="Website",
+            claim=case.desk.payers_page(case.booking.booking_id).energy_wh,
+            expected=wh,
+            tolerance=float(case.stated("website_energy_resolution_wh")),
+            unit="Wh",
+        )
         self._judge.check(
             id_,
             "the event's credit is cleared",
@@ -443,12 +453,6 @@ class prepayment_events(PrepaymentKeywords):  # noqa: N801 - Robot finds a libra
         last = sum(e.cents for e in case.ask(case.css.bookings.purse, case.booking.booking_id) if e.kind == "energy")
         self._check_amount(id_, "energy is paid for to the cent", float(-last), used)
         returned = [e.cents for e in case.ask(case.css.ledger, case.payer_number) if e.kind == "from_event"]
-        self._judge.check(
-            id_,
-            "what is left has gone back to the payer's account",
-            system="CSS",
-            claim=returned[-1] if returned else None,
-            expected=self._cents + last,
-            unit="cent",
-        )
+        what = "what is left has gone back to the payer's account"
+        self._check_amount(id_, what, float(returned[-1]) if returned else None, self._cents - used)
         self._judge.settle()

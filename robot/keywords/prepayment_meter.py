@@ -60,7 +60,8 @@ class prepayment_meter(PrepaymentKeywords):  # noqa: N801 - Robot finds a librar
         account = displayed.account(statement.balance_cents, statement.credit_wh, statement.time_left)
         expected = {**account, DisplayCode.UPDATED: self._updated(case.message_id)}
         patterns = {code: re.compile(re.escape(text)) for code, text in expected.items()}
-        self._check_shown("C3-FR-01", "the display shows", patterns)
+        shown = self._check_shown("C3-FR-01", "the display shows", patterns)
+        self._check_left_on_meter("C3-FR-01", "by price and history the", case.balance_cents(), shown)
         return self._judge.settle()
 
     def _updated(self, message_id: int) -> str:

@@ -274,6 +274,8 @@ class prepayment_steps(PrepaymentKeywords):  # noqa: N801 - Robot finds a librar
             required=("credit", "time_left", "updated"),
             claim=page.fields,
         )
+        shown = page.wh("credit"), page.lasting("time_left")
+        self._check_left_on_page("C3-S1.12", "the account page shows the", case.balance_cents(), *shown)
         self._check_usage_shown(self._browsing, page)
         self._judge.settle()
 

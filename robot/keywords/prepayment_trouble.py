@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from datetime import timedelta
 from functools import cached_property
 from typing import Any
@@ -15,7 +14,6 @@ from bench.keywords import PrepaymentKeywords
 from bench.trouble import NoPowerCase
 from bench.web_trouble import OutageDesk
 from drivers.roles import AtZero, Billing, EventCode, MessageCode, Switch
-from twins.utility.errors import NotAccepted
 
 RESULTS = ("connected", "switch", "energised", "load_side_voltage_v", "load_side_current_a")
 
@@ -89,7 +87,7 @@ class prepayment_trouble(PrepaymentKeywords):  # noqa: N801 - Robot finds a libr
 
     @keyword
     def representative_verifies_the_identity(self) -> None:
-        """C3-S6.02: somebody else is refused, the customer's data come back (C3-MSG-02)."""
+        """C3-S6.02: somebody else is refused, the customer's data come back on the representative's page (C3-MSG-02)."""
         case = self._case
         refused = self._desk.identify(case.report, "somebody else's word") is None
         data = self._desk.identify(case.report, case.customer.credential)
@@ -99,18 +97,15 @@ class prepayment_trouble(PrepaymentKeywords):  # noqa: N801 - Robot finds a libr
             "C3-S6.02",
             "the customer is the one who reports",
             system="CSS",
-            claim=None if data is None else data.customer_name,
+            claim=None if data is None else data.name,
             expected=case.customer.name,
         )
-        known = None
-        with suppress(NotAccepted):
-            known = case.ask(case.css.trouble.identify, case.report, case.customer.credential)
         self._judge.fields(
             "C3-MSG-02",
             "customer data back",
             system="CSS",
             required=("account_numbers", "name", "address", "credentials_confirmed"),
-            claim=known,
+            claim=data,
         )
         self._judge.settle()
 

@@ -240,6 +240,12 @@ TELLTALES: dict[str, tuple[Callable[[Home], object], object, object]] = {
     "display_without_update_time": (lambda h: prepaid(h).shows(DisplayCode.UPDATED), "2026-01-05 00:01", None),
     "display_keeps_old_balance": (lambda h: prepaid(h).shows(DisplayCode.BALANCE), "$25.00", "$0.00"),
     "display_without_time_left": (lambda h: prepaid(h).shows(DisplayCode.TIME_LEFT), "3 d 04 h 05 min", None),
+    "display_energy_at_another_price": (lambda h: prepaid(h).shows(DisplayCode.CREDIT), "116.3 kWh", "104.7 kWh"),
+    "display_time_left_without_days": (
+        lambda h: prepaid(h).shows(DisplayCode.TIME_LEFT),
+        "3 d 04 h 05 min",
+        "0 d 04 h 05 min",
+    ),
     "logs_without_code": (
         lambda h: prepaid(h).events(EventCode.MESSAGE_RECEIVED)[0].message_code,
         MessageCode.PREPAYMENT,

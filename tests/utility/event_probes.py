@@ -61,6 +61,14 @@ def what_is_left_comes_back(here: Town) -> bool:
     return any(e.kind == "from_event" for e in here.ask(here.utility.css.ledger, ACCOUNT))
 
 
+def energy_is_paid_for(here: Town) -> bool:
+    """1.2 kW at 20 cents, through two hours."""
+    in_an_hour(here, 2)
+    here.after(4 * 3_600)
+    (back,) = [e.cents for e in here.ask(here.utility.css.ledger, ACCOUNT) if e.kind == "from_event"]
+    return 500 - back == 48
+
+
 def credit_is_told_at_the_start(here: Town) -> bool:
     in_an_hour(here, 2)
     here.after(3_600)
@@ -128,6 +136,7 @@ EVENT_PROBES: dict[str, Callable[[Town], bool]] = {
     "event_not_linked": lambda here: pay(here, book(here)).linked_account == ACCOUNT,
     "never_schedules": the_schedule_is_ordered,
     "keeps_what_is_left": what_is_left_comes_back,
+    "events_pay_a_tenth_too_little": energy_is_paid_for,
     "event_balance_not_sent": credit_is_told_at_the_start,
     "does_nothing_at_event_zero": at_zero(EventOutcome.DISCONNECT, energised=False),
     "disconnects_who_pays_on": at_zero(EventOutcome.REGULAR_BILLING, energised=True),

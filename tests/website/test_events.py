@@ -70,6 +70,27 @@ def test_an_event_is_estimated_booked_once_paid_and_cancelled(here: WebTown) -> 
 
 
 @pytest.mark.parametrize(
+    ("defects", "energy", "time"),
+    [
+        ((), "50.0 kWh", "4 days, 3 hours"),
+        (("event_energy_at_another_price",), "45.0 kWh", "4 days, 3 hours"),
+        (("event_time_left_without_days",), "50.0 kWh", "3 hours, 59 minutes"),
+    ],
+)
+def test_the_credit_of_an_event_is_wrong_with_the_defect_only(
+    web_town: Callable[..., WebTown], defects: tuple[str, ...], energy: str, time: str
+) -> None:
+    here = web_town(*defects)
+    ada = here.visitor("C-1")
+    ada.post(asks(here, ada), outcome="limit")
+    booking = ada.last.url.path
+    pay(ada, 1_000)
+    here.town.after(1)
+    ada.get(booking)
+    assert (ada.field("balance"), ada.field("credit"), ada.field("time_left")) == ("$10.00", energy, time)
+
+
+@pytest.mark.parametrize(
     ("start", "end", "changes", "said"),
     [
         (-2, 1, {}, "This time is past."),

@@ -81,3 +81,17 @@ def test_a_report_that_cannot_be_is_refused(here: WebTown, fields: dict[str, str
     ada.post(f"/accounts/{ACCOUNT}/outage", **fields)
     assert ada.last.status_code == 422
     assert here.town.ask(here.town.utility.css.trouble.reports) == ()
+
+
+@pytest.mark.parametrize(
+    ("defects", "address"), [((), "7 Elm Street, Springfield"), (("report_without_customers_address",), "")]
+)
+def test_the_customers_address_is_not_shown_with_the_defect_only(
+    web_town: Callable[..., WebTown], defects: tuple[str, ...], address: str
+) -> None:
+    grace = web_town(*defects).visitor("desk-1")
+    who = {"name": "Ada Byron", "address": "7 Elm Street, Springfield", "text": "no light"}
+    grace.post(f"/desk/accounts/{ACCOUNT}/outage", since="", **who)
+    grace.post(f"{grace.last.url.path}/identity", credential="analytical engine")
+    assert (grace.field("name"), grace.field("account_numbers")) == ("Ada Byron", ACCOUNT)
+    assert (grace.field("address"), grace.field("credentials_confirmed")) == (address, "Confirmed")

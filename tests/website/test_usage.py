@@ -147,3 +147,21 @@ def test_the_usage_page_misses_the_latest_interval_with_the_defect_only(web_town
     assert said == held > 0
     said, held = shown("usage_without_latest_interval")
     assert said == held - 1
+
+
+@pytest.mark.parametrize(
+    ("defects", "energy", "time"),
+    [
+        ((), "50.0 kWh", "4 days, 4 hours"),
+        (("account_energy_at_another_price",), "45.0 kWh", "4 days, 4 hours"),
+        (("account_time_left_without_days",), "50.0 kWh", "4 hours, 0 minutes"),
+    ],
+)
+def test_what_is_left_of_an_account_is_wrong_with_the_defect_only(
+    web_town: Callable[..., WebTown], defects: tuple[str, ...], energy: str, time: str
+) -> None:
+    here = web_town(*defects)
+    here.town.pay("P-1", 1_000)
+    ada = here.visitor("C-1")
+    ada.get(f"/accounts/{ACCOUNT}")
+    assert (ada.field("balance"), ada.field("credit"), ada.field("time_left")) == ("$10.00", energy, time)

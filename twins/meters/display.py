@@ -7,6 +7,8 @@ from datetime import datetime, timedelta, tzinfo
 
 from drivers.roles import Account, DisplayCode, DisplayItem, MeterReading, Switch
 
+_DAY = timedelta(days=1)
+
 
 def dollars(cents: int) -> str:
     """`$12.34`, `-$0.05`."""
@@ -58,9 +60,11 @@ def lines(
 
     if account.updated_at is not None:
         yield DisplayItem(DisplayCode.BALANCE, dollars(shown_cents))
-        yield DisplayItem(DisplayCode.CREDIT, f"{account.credit_wh / 1000:.1f} kWh")
+        wh = account.credit_wh * (0.9 if "display_energy_at_another_price" in defects else 1)
+        yield DisplayItem(DisplayCode.CREDIT, f"{wh / 1000:.1f} kWh")
         if "display_without_time_left" not in defects:
-            yield DisplayItem(DisplayCode.TIME_LEFT, time_left(account.time_left))
+            left = account.time_left % _DAY if "display_time_left_without_days" in defects else account.time_left
+            yield DisplayItem(DisplayCode.TIME_LEFT, time_left(left))
         if "display_without_update_time" not in defects:
             yield DisplayItem(DisplayCode.UPDATED, local(account.updated_at))
         yield DisplayItem(DisplayCode.PRICE, price(account.price_millicents_per_kwh))

@@ -7,6 +7,7 @@ once: the ADCS knows an event by its id.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import bindparam, select
@@ -143,6 +144,8 @@ class Events(Part):
             intervals = self._intervals(row, looked if row.state == BookingState.CLOSED else None)
             if row.state == BookingState.CLOSED and not intervals:
                 continue
+            if "events_pay_a_tenth_too_little" in self._defects:
+                intervals = [replace(i, energy_wh=i.energy_wh * 0.9) for i in intervals]
             with Session(self._engine) as session, session.begin():
                 new = purses.charge(session, session.get_one(BookingRow, row.booking_id), now, intervals, price)
                 left = purses.balance_cents(session, row.booking_id)

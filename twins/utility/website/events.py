@@ -8,8 +8,8 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
 from fastapi.responses import Response
 
@@ -45,8 +45,9 @@ class Where:
 class EventPages:
     """Pages of events, for customers and for representatives."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, defects: frozenset[str] = frozenset()) -> None:
         self._site = site
+        self._defects = defects
         self._css = site.systems.css
         self._checks = BookingChecks(site.systems.css.context)
         self._cashier = site.systems.cashier
@@ -174,11 +175,16 @@ class EventPages:
         offered: Sequence[PaymentMethod] = self._offered[asked.visit.role]
         method = payforms.chosen_method(asked, offered)
         waits = booking.state is BookingState.RESERVED and request_id is not None
+        page = self._css.bookings.page(booking.booking_id)
+        if "event_energy_at_another_price" in self._defects:
+            page = replace(page, credit_wh=page.credit_wh * 9 // 10)
+        if "event_time_left_without_days" in self._defects:
+            page = replace(page, time_left=page.time_left % timedelta(days=1))
         return self._site.show(
             asked,
             "booking.html",
             base=self._where(asked, request_id or 0).booking,
-            page=self._css.bookings.page(booking.booking_id),
+            page=page,
             booking=booking,
             may_change=request_id is not None and booking.state in (BookingState.RESERVED, BookingState.PAID),
             pay=waits,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from fastapi.responses import Response
 
@@ -16,8 +17,9 @@ from twins.utility.website.site import Asked, Page, Site, to
 class OutagePages:
     """Pages of reports and orders. A report's progress is the same for the customer and the desk."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, defects: frozenset[str] = frozenset()) -> None:
         self._site = site
+        self._defects = defects
         self._css = site.systems.css
 
     def pages(self) -> list[Page]:
@@ -78,6 +80,8 @@ class OutagePages:
         """A report: who makes it, what was prepaid, tests, orders (C3-S6.02 to S6.10)."""
         report = self._css.trouble.report(asked.number("report"))
         customer = self._css.front.identified(report.request_id)
+        if customer is not None and "report_without_customers_address" in self._defects:
+            customer = replace(customer, address="")
         return self._site.show(
             asked,
             "desk_outage.html",

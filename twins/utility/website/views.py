@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
 
@@ -32,6 +33,10 @@ class Views:
         """Balance in money, energy and time, daily average and usage (C3-S1.12)."""
         css = self._systems.css
         page, outcome = css.account_page(asked.account), css.outcome(asked.account)
+        if "account_energy_at_another_price" in self._defects:
+            page = replace(page, credit_wh=page.credit_wh * 9 // 10)
+        if "account_time_left_without_days" in self._defects:
+            page = replace(page, time_left=page.time_left % _DAY)
         since = page.intervals[-1].ends_at - _DAY if page.intervals else None
         latest = [i for i in page.intervals if since is not None and i.ends_at > since]
         return self._site.show(

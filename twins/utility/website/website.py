@@ -46,14 +46,14 @@ class Website:
         self.cashier = Cashier(clock, engine, css)
         site = Site(Systems(clock, config, website, css, mdms, adcs, self.access, self.cashier))
         views = Views(site, defects)
-        events = EventPages(site)
+        events = EventPages(site, defects)
         self._at_zero = AtZeroPages(site)
         self.pages = [
             *CustomerPages(site, views).pages(),
             *DeskPages(site, views, events).pages(),
             *self._at_zero.pages(),
             *events.pages(),
-            *OutagePages(site).pages(),
+            *OutagePages(site, defects).pages(),
         ]
         self.live = Live(site)
         self.cashier.tell = self.live.changed
