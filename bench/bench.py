@@ -331,13 +331,15 @@ class Bench:
         self.taken.append((self.clock.now(), name, command, args))
 
         def apply() -> None:
+            refused: dict[str, Any] = {}  # said once, though shadow and stand-in both refuse
             for model in (self.shadows[name], self.stand_ins.get(name)):
                 try:
                     if model is not None:
                         getattr(model, command)(*args)
                 except DeviceError as no:
-                    why = {"at": self.clock.now(), "device": name, "command": command, "why": str(no)}
-                    self.disagreements.append(why)
+                    refused = {"at": self.clock.now(), "device": name, "command": command, "why": str(no)}
+            if refused:
+                self.disagreements.append(refused)
 
         self.loop.loop.call_soon_threadsafe(apply)
 

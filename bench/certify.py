@@ -249,6 +249,9 @@ class Result:
     problems: list[str] = field(default_factory=list)
     shortened: list[dict[str, Any]] = field(default_factory=list)
     deviations: list[dict[str, Any]] = field(default_factory=list)
+    """Real devices that left their models, by the first reading that did: at, device, field, measured, modelled, limit."""
+    disagreements: list[dict[str, Any]] = field(default_factory=list)
+    """Commands that a device took and its model refuses: at, device, command, why."""
     digest: str = ""
 
     @property
@@ -279,6 +282,8 @@ class Result:
             "systems": {name: verdict.value for name, verdict in self.systems.items()},
             "problems": list(self.problems),
             "shortened": list(self.shortened),
+            "deviations": _timed(self.deviations),
+            "disagreements": _timed(self.disagreements),
             "requirements": [judged.as_json() for judged in self.judged],
         }
 
@@ -329,6 +334,11 @@ class Result:
         said: set[str] = set()
         for part in self.parts():
             yield part, list(_reasons(part.judged, said))
+
+
+def _timed(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows with their moment as JSON has it."""
+    return [{**one, "at": one["at"].isoformat()} for one in rows]
 
 
 _STYLE = {
@@ -458,9 +468,9 @@ def certify(
                 listener = Listener(judge, shown, wanted, bench.tripped)
                 with in_session(Session(bench, judge, record, seed, tuple(defects), browser=browser)):
                     interrupted = not _robot(suites, tags, record.path, listener, result.problems)
-                result.deviations = list(bench.deviations)
-                for name, rows in (("deviations", bench.deviations), ("disagreements", bench.disagreements)):
-                    record.write_json(f"{name}.json", [{**one, "at": one["at"].isoformat()} for one in rows])
+                result.deviations, result.disagreements = list(bench.deviations), list(bench.disagreements)
+                for name, rows in (("deviations", result.deviations), ("disagreements", result.disagreements)):
+                    record.write_json(f"{name}.json", _timed(rows))
         except BadInput:
             record.discard()
             raise

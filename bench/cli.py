@@ -100,6 +100,8 @@ def certify(
                 f"left its model: {one['device']} {one['field']} {one['measured']} instead of {one['modelled']} "
                 f"± {one['limit']} at {one['at']:%H:%M:%S}"
             )
+        for one in result.disagreements:
+            print(f"its model refuses: {one['device']} {one['command']} at {one['at']:%H:%M:%S}: {one['why']}")
         for one in result.shortened:
             print(f"shortened: {one['name']} {one['used']} instead of {one['stated']}")
         print(f"record: {result.record} (SHA-256 of its manifest {result.digest})")

@@ -10,6 +10,7 @@ from robot.api.deco import keyword, library
 from bench import forecasting
 from bench.burning import Burning
 from bench.certify import session
+from bench.judge.witness import Witness
 from bench.keywords import PrepaymentKeywords
 from bench.prepaying import Prepaying
 from drivers.roles import MessageCode

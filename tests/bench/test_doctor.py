@@ -477,10 +477,13 @@ SEEN_FROM_OUTSIDE: dict[str, tuple[Change, list[tuple[str, str, str]]]] = {
 
 
 @pytest.mark.parametrize("fault", SEEN_FROM_OUTSIDE)
-def test_a_fault_is_found_from_outside(tmp_path: Path, fault: str) -> None:
+@pytest.mark.parametrize("whole", [False, True], ids=["on mains", "all six devices"])
+def test_a_fault_is_found_from_outside(tmp_path: Path, fault: str, whole: bool) -> None:
     change, expected = SEEN_FROM_OUTSIDE[fault]
-    with a_site(tmp_path, on_mains, change) as links:
-        only(doctor(variant(tmp_path, LAB, on_mains, quick("meter-optical")), links=links, clock_limit_s=30), *expected)
+    stripped = () if whole else (on_mains,)
+    with a_site(tmp_path, *stripped, change) as links:
+        lab = variant(tmp_path, LAB, *stripped, quick("meter-optical"))
+        only(doctor(lab, links=links, clock_limit_s=30), *expected)
 
 
 def test_the_command_finds_nothing_on_a_healthy_site_and_then_a_dead_line(tmp_path: Path) -> None:

@@ -272,6 +272,28 @@ def test_who_queues_waits_until_the_place_is_released_and_nobody_else_gets_it(sh
     shared.client("ana", "-p", "bench-1", "acquire")
 
 
+def test_who_waits_gets_the_place_by_priority_and_then_by_who_came_first(shared: Lab) -> None:
+    shared.client("ana", "-p", "bench-1", "acquire")
+    waiting: dict[str, tuple[str, Process]] = {}
+    for user, prio in (("ben", "0"), ("dan", "0"), ("cleo", "5")):
+        said = shared.client(user, "reserve", "--shell", "--prio", prio, "name=bench-1")
+        token = said.strip().removeprefix("export LG_TOKEN=")
+        # It asks once a second, and so keeps the reservation.
+        asking = shared.start(["labgrid-client", "wait", token], "state: waiting", **shared.of(user))
+        waiting[user] = token, asking
+    before = "ana"
+    for user in ("cleo", "ben", "dan"):
+        shared.client(before, "-p", "bench-1", "release")
+        if before != "ana":
+            shared.client(before, "cancel-reservation", waiting.pop(before)[0])
+        assert waiting[user][1].wait(15) == 0
+        assert "state: allocated" in waiting[user][1].printed
+        others = [asking for other, (_, asking) in waiting.items() if other != user]
+        assert all(asking.runs for asking in others), f"{user} alone has it"
+        shared.client(user, "-p", "bench-1", "acquire")
+        before = user
+
+
 def test_what_was_not_acquired_cannot_be_used(shared: Lab) -> None:
     with pytest.raises(BadInput, match=r"bench-1 is not acquired; before the run: labgrid-client -p bench-1 acquire"):
         AcquiredPlace("bench-1", environment_of(shared)).open()
@@ -362,6 +384,12 @@ def test_a_place_that_is_no_longer_ours_is_a_lost_link(
         until_true(lambda: place.lost, "the place is missed", 10)
         with pytest.raises(LinkLost, match=says):
             relay.closed()
+
+
+def test_an_exporter_ends_with_its_coordinator(shared: Lab) -> None:
+    """With the exit code that the page tells, so that whoever starts it again knows."""
+    shared.coordinating.end(signal.SIGKILL)
+    assert shared.exporter.wait(30) == 100
 
 
 # --- the page -------------------------------------------------------------------------------------------------------------

@@ -61,6 +61,72 @@ def test_what_is_not_run_says_why_and_is_rare() -> None:
     assert len(unrun) <= 3, unrun
 
 
+LONG = {
+    "make certify-wall": "tests/bench/test_wall.py runs the job behind it with a small bench and one requirement",
+    "make soak": "tests/docs/test_docs.py runs the job behind it with one seed and one requirement",
+    "make bench": "measures speed, which a test beside others cannot",
+    "twinbench defects": "tests/bench/test_cli.py runs one of them",
+    "twinbench defects --json": "tests/bench/test_cli.py runs one of them",
+    "twinbench defects --matrix": "tests/bench/test_trace.py works out the matrix of one of them",
+    "twinbench fleet --meters 5000000 --days 30": "docs/prepayment.md has a block with a smaller fleet",
+}
+"""Commands that pages name within a line and that take many minutes: what is run in their place."""
+NAMED = {
+    "make lint": ".ci/run begins with it",
+    "make test": ".ci/run runs it: it is what runs this very file",
+    "make certify": ".ci/run ends with it",
+    "make docs": "tests/docs/test_docs.py builds the pages by it",
+    "make help": "tests/docs/test_docs.py runs it",
+    "make trace": "tests/docs/test_docs.py runs it",
+    "make node-client": "tests/mirror/test_outsiders.py fails where it was not run",
+    "make lock": "needs a network, and changes what is locked in requirements/run.txt",
+    "python docs/draw_opcua.py": "tests/mirror/test_picture.py holds the picture against what it draws",
+    "twinbench certify --defect no_receipt --only C3-FR-15": "tests/bench/test_cli.py runs it",
+    **LONG,
+}
+"""Every command that pages name within a line and have in no block: what runs it, or why nothing does."""
+
+
+def _named(page: Path) -> set[str]:
+    """Commands within the lines of a page; not mere names of verbs, nor patterns with a word in capitals to be filled in."""
+    prose = re.sub(r"^(`{3,})\w*.*?^\1$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    spans = re.findall(r"`((?:twinbench [a-z]|make [a-z]|python )[^`]*)`", prose)
+    return {span for span in spans if not re.search(r"\b(ID|NAME|FILE)\b", span)}
+
+
+def test_a_command_within_a_line_is_run_too_or_stands_in_a_list() -> None:
+    everywhere = [
+        command for page in PAGES for block in blocks(page) if block.kind == "sh" for command in commands(block.body)
+    ]
+    named = {span for page in PAGES for span in _named(page)}
+    alone = {span for span in named if not any(command.startswith(span) for command in everywhere)}
+    assert alone - NAMED.keys() == set(), "neither in a block nor in the list"
+    assert NAMED.keys() - named == set(), "in the list, and on no page"
+    for command, why in NAMED.items():
+        for path in re.findall(r"(?:tests|docs|requirements)/[\w./-]+|\.ci/run", why):
+            assert (ROOT / path).exists(), f"{command}: {path}"
+
+
+def test_the_pages_tell_which_commands_are_not_run_for_their_length() -> None:
+    text = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    (told,) = re.findall(r"but for what takes many minutes or an hour: (.*?)\. Of most of these", text, re.DOTALL)
+    spans = set(re.findall(r"`([^`]+)`", told))
+    assert {span for span in spans if not span.startswith("--")} | {
+        f"twinbench defects {o}" for o in spans if o[:2] == "--"
+    } == (
+        LONG.keys() - {"twinbench defects --json"}  # the same, said to a machine
+    )
+
+
+def test_the_jobs_that_are_only_named_and_quick_run(tmp_path: Path) -> None:
+    reader = Reader(ROOT / "docs" / "index.md", tmp_path)
+    assert "certify-wall" in reader._run("make help", 1)
+    assert "C3-FR-15" in reader._run("make trace", 1)
+    assert prints(
+        "seed 1: PASS\n1 seeds, 0 false alarms", reader._run("python -m bench.soak --seeds 1 --only C3-FR-15", 1)
+    )
+
+
 @pytest.mark.parametrize("page", PAGES, ids=_id)
 def test_blocks_are_of_a_kind_that_is_checked(page: Path) -> None:
     for block in blocks(page):

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from asyncua import Client, ua
+from asyncua import Client, Node, ua
 from asyncua.ua.uaerrors import (
     BadArgumentsMissing,
     BadIdentityTokenRejected,
@@ -35,6 +35,7 @@ from drivers.errors import LinkLost
 from drivers.roles import PowerReading
 from tests.conftest import LoopThread
 from tests.mirror.conftest import Bench, becomes, call, node
+from twins import models
 from twins.clock import EPOCH, WallClock
 from twins.mirror.server import Mirror, MirrorConfig, MirrorError, RunInfo
 
@@ -117,6 +118,98 @@ def test_numbers_carry_their_unit(bench: Bench) -> None:
         bench.thread.run(bench.clock.advance(5))
         value = await becomes(client, "Devices/analyzer/Measured/Power", lambda v: v.Value.Value and v.Value.Value > 0)
         assert value.Value.Value == pytest.approx(1200, rel=0.01)
+
+    bench.talk(dialogue)
+
+
+BARE = {
+    "Run/Seed": "a number that means nothing but itself",
+    "Health/Errors": "a count",
+    "AccountLastMessageId": "an id",
+    "ShownMessageId": "an id",
+}
+"""Numbers without unit and range, by the end of their path, and why."""
+ENDLESS = {"Clock", "AccountZeroAt", "AccountUpdatedAt", "PrepaidAt", "PrepaidZeroAt"}
+"""Moments: how far one measured is from one modelled has no end."""
+
+
+def test_every_number_has_a_unit_and_a_range_and_keeps_to_it(bench: Bench) -> None:
+    for model in models.names():
+        twin = bench.twin(model, model)
+        bench.add(model, model, twin, twin, twin)
+    bench.start()
+    bench.thread.run(bench.clock.advance(120))
+    numbers = {ua.ObjectIds.Double, ua.ObjectIds.Float, ua.ObjectIds.Int64, ua.ObjectIds.UInt32, ua.ObjectIds.Int32}
+
+    async def walk(client: Client, start: Node) -> dict[str, Node]:
+        found: dict[str, Node] = {}
+        todo = [start]
+        while todo:
+            children = await asyncio.gather(
+                *(one.get_children(refs=ua.ObjectIds.HierarchicalReferences, nodeclassmask=3) for one in todo)
+            )
+            todo = [child for some in children for child in some if str(child.nodeid.Identifier) not in found]
+            found |= {str(child.nodeid.Identifier): child for child in todo}
+        return found
+
+    async def dialogue(client: Client) -> None:
+        nodes = await walk(client, node(client, "Bench"))
+        kinds = await client.read_attributes([*nodes.values()], ua.AttributeIds.DataType)
+        numeric = [path for path, kind in zip(nodes, kinds, strict=True) if _standard(kind) in numbers]
+        assert len(numeric) > 120
+        seen = set()
+        for path in numeric:
+            parent, _, name = path.rpartition("/")
+            if name == "Limit":  # of a deviation, in the unit of what it is a property of
+                assert parent in numeric
+                continue
+            bare = next((end for end in BARE if path.endswith(end)), "")
+            seen.add(bare or (name if name in ENDLESS else ""))
+            assert (f"{path}/EngineeringUnits" in nodes) is (not bare), path
+            assert (f"{path}/EURange" in nodes) is (not bare and name not in ENDLESS), path
+            if bare or name in ENDLESS:
+                continue
+            unit = await nodes[f"{path}/EngineeringUnits"].read_value()
+            span = await nodes[f"{path}/EURange"].read_value()
+            assert unit.DisplayName.Text, path
+            assert unit.Description.Text, path
+            assert math.isfinite(span.Low), path
+            assert math.isfinite(span.High), path
+            assert span.Low < span.High, path
+            shown = await nodes[path].read_data_value(raise_on_bad_status=False)
+            if shown.StatusCode.is_good() and shown.Value.Value is not None:
+                assert span.Low <= shown.Value.Value <= span.High, (path, shown.Value.Value)
+        assert seen == {"", *BARE, *ENDLESS}, "no exception that nobody needs"
+
+    bench.talk(dialogue)
+
+
+def _standard(kind: ua.DataValue) -> int | None:
+    """The number of a data type of OPC UA's own; None for what is no variable, or of another."""
+    value = kind.Value.Value if kind.Value is not None else None
+    return value.Identifier if isinstance(value, ua.NodeId) and value.NamespaceIndex == 0 else None
+
+
+@pytest.mark.parametrize(
+    ("model", "name", "low", "high"),
+    [
+        ("yokogawa-wt310e", "IntegratedEnergy", -120e6, 120e6),  # 12 kW for 10,000 h
+        ("yokogawa-wt310e", "IntegratedElapsed", 0, 36e6),
+        ("ami-meter", "AccountBalance", -2147483648, 2147483647),
+        ("ami-meter", "ServiceLimit", 0, 4294967294),  # all ones are none
+        ("raven", "Demand", -8388608, 8388607),  # 24 bits with sign
+        ("raven", "Price", 0, 4294967294),
+    ],
+)
+def test_a_range_is_what_the_device_can_say(bench: Bench, model: str, name: str, low: float, high: float) -> None:
+    twin = bench.twin(model, "one")
+    bench.add("one", model, twin, twin, twin)
+    bench.start()
+
+    async def dialogue(client: Client) -> None:
+        for part, expected in (("Measured", (low, high)), ("Deviation", (low - high, high - low))):
+            span = await node(client, f"Devices/one/{part}/{name}/EURange").read_value()
+            assert (span.Low, span.High) == expected
 
     bench.talk(dialogue)
 

@@ -106,7 +106,11 @@ def moment(text: str) -> datetime:
 
 
 def test_anybody_browses_and_reads_in_the_open_and_does_no_more(bench: Bench, pki: Path) -> None:
-    bench.with_relay().with_analyzer().start()
+    bench.with_relay().with_analyzer()
+    for name, model in (("meter", "ami-meter"), ("display", "raven")):
+        twin = bench.twin(model, name)
+        bench.add(name, model, twin, twin, twin)
+    bench.start()
     bench.thread.run(bench.clock.advance(5))
     with outsider(bench, pki) as client:
         assert client.greeting == {"ok": "connected"}
@@ -115,14 +119,20 @@ def test_anybody_browses_and_reads_in_the_open_and_does_no_more(bench: Bench, pk
         objects = {one["name"]: one for one in client.ask("browse", node="i=85")}
         assert (objects["Bench"]["id"], objects["Bench"]["type"]) == (at("Bench"), at("Types/BenchType"))
         devices = {one["name"]: one["type"] for one in client.ask("browse", node=at("Devices"))}
-        assert devices == {"relay": at("Types/RelayType"), "analyzer": at("Types/PowerAnalyzerType")}
+        types = {"relay": "RelayType", "analyzer": "PowerAnalyzerType", "meter": "MeterType", "display": "DisplayType"}
+        assert devices == {name: at(f"Types/{type_name}") for name, type_name in types.items()}
         parts = {one["name"]: one["class"] for one in client.ask("browse", node=at("Devices/relay"))}
         assert parts.items() >= {"Measured": "Object", "Close": "Method", "Faults": "Variable"}.items()
         measured = client.ask("browse", node=at("Devices/analyzer/Measured"), depth=2)
         assert {"Voltage", "PowerFactor", "IntegratedState"} <= {one["name"] for one in measured}
-        voltage = next(one for one in measured if one["name"] == "Voltage")
-        assert voltage["type"] == "ns=0;i=17497", "AnalogUnitType"
-        assert {one["name"] for one in voltage["children"]} == {"EngineeringUnits", "EURange"}
+        for device, count in (("analyzer", 13), ("meter", 13), ("display", 7)):
+            found = client.ask("browse", node=at(f"Devices/{device}/Measured"), depth=2)
+            analog = [one for one in found if one["type"] == "ns=0;i=17497"]  # AnalogUnitType
+            assert len(analog) == count, [one["name"] for one in analog]
+            for one in analog:
+                assert {child["name"] for child in one["children"]} == {"EngineeringUnits", "EURange"}, one
+            spans = client.read(*(f"Devices/{device}/Measured/{one['name']}/EURange" for one in analog))
+            assert all(span["value"]["low"] < span["value"]["high"] for span in spans), spans
 
         client.ask(
             "changes", subscription=client.ask("subscribe", nodes=[at("Devices/analyzer/Measured/Power")]), count=1

@@ -15,7 +15,7 @@ from drivers.errors import OutOfRange
 from drivers.roles import EnergyReading, Identity, Integration, PowerAnalyzer, PowerReading
 from drivers.wire.ieee488 import parse_number
 from twins.analyzers.wt310e_commands import Commands
-from twins.analyzers.wt310e_element import UPDATE_PERIODS, Element, Errors
+from twins.analyzers.wt310e_element import LONGEST_TIMER_S, UPDATE_PERIODS, Element, Errors
 from twins.analyzers.wt310e_items import number_of
 from twins.analyzers.wt310e_registers import Wt310eRegisters
 from twins.clock import Clock
@@ -209,7 +209,7 @@ MODEL = Model(
     build=Wt310e,
     faces={"vxi11": _vxi11, "hislip": _hislip, "modbus": _modbus, "pty": _pty, "tcp": _tcp},
     default_site=_default_site,
-    # Its largest ranges; DC to 100 kHz.
+    # Its largest ranges; DC to 100 kHz. An integration is those for the longest time that its timer takes, 10,000 h.
     ranges={
         "voltage_v": (0.0, 600.0),
         "current_a": (0.0, 20.0),
@@ -219,5 +219,8 @@ MODEL = Model(
         "frequency_hz": (0.1, 100_000.0),
         "voltage_range_v": (15.0, 600.0),
         "current_range_a": (0.005, 20.0),
+        "integrated_energy_wh": (-12_000.0 * 10_000, 12_000.0 * 10_000),
+        "integrated_charge_ah": (0.0, 20.0 * 10_000),
+        "integrated_elapsed_s": (0.0, LONGEST_TIMER_S),
     },
 )

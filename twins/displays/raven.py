@@ -563,4 +563,14 @@ MODEL = Model(
     build=RavenDisplay,
     faces={"pty": xml_face.serial_face, "tcp": xml_face.tcp_face},
     default_site=default_site,
+    # As wide as its notifications have them: 32 bits for a price, of which all ones are none; 24 bits with sign for the demand
+    # and 64 for the register, in the meter's watts and watt-hours. The text of the balance tells the meter's account.
+    ranges={
+        "price_millicents_per_kwh": (0, 2**32 - 2),
+        "demand_w": (-(2**23), 2**23 - 1),
+        "delivered_wh": (0, 2**64 - 1),
+        "prepaid_balance_cents": (-(2**31), 2**31 - 1),
+        "prepaid_credit_wh": (-(2**31), 2**31 - 1),
+        "prepaid_time_left": (0, 2**32 - 1),
+    },
 )

@@ -648,13 +648,21 @@ MODEL = Model(
     build,
     {"pty": _serial, "tcp": _tcp},
     default_site,
-    # Class 20 at 240 V, and a fifth more voltage.
+    # Class 20 at 240 V, and a fifth more voltage; the rest as wide as the profile's tables have it (docs/meter-profile.md):
+    # registers of 64 bits in mWh, a limit of 32 bits of which all ones are none, an account of 32 bits each, some with sign.
     ranges={
+        "delivered_wh": (0, (2**63 - 1) / 1000),
+        "received_wh": (0, (2**63 - 1) / 1000),
         "voltage_v": (0.0, 288.0),
         "current_a": (0.0, 20.0),
         "power_w": (-5760.0, 5760.0),
         "frequency_hz": (45.0, 65.0),
         "service_load_side_voltage_v": (0.0, 288.0),
         "service_load_side_current_a": (0.0, 20.0),
+        "service_limit_w": (0, 2**32 - 2),
+        "account_balance_cents": (-(2**31), 2**31 - 1),
+        "account_credit_wh": (-(2**31), 2**31 - 1),
+        "account_price_millicents_per_kwh": (0, 2**32 - 1),
+        "account_time_left": (0, 2**32 - 1),
     },
 )

@@ -347,7 +347,8 @@ class Builder:
         if modelled:
             parent = self.object(f"{path}/Deviation", nodes.object, plain, words="Measured minus modelled.")
             for one in (f for f in fields if f.numeric):
-                delta = Field(one.key, one.name, float, SECOND if one.kind is datetime else one.unit)
+                apart = None if one.range is None else (one.range[0] - one.range[1], one.range[1] - one.range[0])
+                delta = Field(one.key, one.name, float, SECOND if one.kind is datetime else one.unit, range=apart)
                 node = self.variable(f"{path}/Deviation/{one.name}", parent, delta)
                 nodes.deviation[one.key] = node
                 limit = Field("limit", "Limit", float)
