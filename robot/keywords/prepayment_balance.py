@@ -142,6 +142,7 @@ class prepayment_balance(PrepaymentKeywords):  # noqa: N801 - Robot finds a libr
         required = ("balance_cents", "credit_wh", "time_left", "zero_at")
         self._judge.fields("C3-MSG-13", "the balance as sent", system="ADCS", required=required, claim=message)
         account = case.meter.account()
+        minute = timedelta(minutes=float(case.stated("statement_resolution_min")))
         for name in ("balance_cents", "time_left", "zero_at"):
             self._judge.check(
                 "C3-MSG-13",
@@ -149,7 +150,7 @@ class prepayment_balance(PrepaymentKeywords):  # noqa: N801 - Robot finds a libr
                 system="ADCS",
                 claim=getattr(account, name),
                 expected=getattr(statement, name),
-                tolerance=None if name == "balance_cents" else timedelta(minutes=1),
+                tolerance=None if name == "balance_cents" else minute,
             )
         self._judge.settle()
 
@@ -263,7 +264,7 @@ class prepayment_balance(PrepaymentKeywords):  # noqa: N801 - Robot finds a libr
             system="Website",
             claim=page.zero_at,
             expected=statement.zero_at,
-            tolerance=timedelta(minutes=15),
+            tolerance=timedelta(minutes=float(self._case.stated("forecast_step_min"))),
         )
         self._check_left_on_page(
             "C3-S4.05", "the account page shows the", statement.balance_cents, page.credit_wh, page.time_left

@@ -184,9 +184,12 @@ def test_every_keyword_is_described_and_used(suite: robot.running.TestSuite) -> 
 
 # --- limits ---------------------------------------------------------------------------------------------------------------
 
-_FACTORS = {0, 2}
+_JUDGING = ("check", "concluded", "margin")
 _DIVISORS = {100, 1000, 3600}
-"""Numbers that are no limit: none and both sides; what converts per cent, watt-hours and seconds."""
+"""Numbers that convert per cent, watt-hours and seconds. Besides, none (0), both sides (twice something), the middle (half of
+something) and a unit of time are no limits."""
+_LOOKING = "_STEP"
+"""How finely a keyword looks: what may pass between two looks."""
 
 
 def written_limits(source: str) -> list[str]:
@@ -201,7 +204,7 @@ def written_limits(source: str) -> list[str]:
             known |= {target.id: node.value for target in _targets(node)}
         given = {a.arg for a in function.args.args if isinstance(a.annotation, ast.Name) and a.annotation.id != "str"}
         for call in (node for node in ast.walk(function) if isinstance(node, ast.Call)):
-            if isinstance(call.func, ast.Attribute) and call.func.attr == "check":
+            if isinstance(call.func, ast.Attribute) and call.func.attr in _JUDGING:
                 for argument in call.keywords:
                     if argument.arg in ("limit", "tolerance"):
                         behind = _behind(argument.value, known, given)
@@ -219,22 +222,30 @@ def _behind(expression: ast.expr, known: dict[str, ast.expr], given: set[str]) -
     assigned."""
     if isinstance(expression, ast.Constant):
         number = isinstance(expression.value, int | float) and not isinstance(expression.value, bool)
-        return [str(expression.value)] if number and expression.value not in _FACTORS else []
+        return [str(expression.value)] if number and expression.value != 0 else []
+    if isinstance(expression, ast.Subscript):
+        return _behind(expression.value, known, given)
     if isinstance(expression, ast.Name):
+        if expression.id == _LOOKING:
+            return []
         if expression.id in given:
             return [f"given by the suite as {expression.id}"]
         rest = {name: value for name, value in known.items() if name != expression.id}
         return _behind(known[expression.id], rest, given) if expression.id in known else []
     if isinstance(expression, ast.BinOp) and isinstance(expression.op, ast.Div):
         divisor = expression.right
-        if isinstance(divisor, ast.Constant) and divisor.value in _DIVISORS:
+        unit = isinstance(divisor, ast.Call) and ast.unparse(divisor) in ("timedelta(hours=1)", "timedelta(minutes=1)")
+        if unit or (isinstance(divisor, ast.Constant) and divisor.value in {2, *_DIVISORS}):
             return _behind(expression.left, known, given)
+    if isinstance(expression, ast.BinOp) and isinstance(expression.op, ast.Mult):
+        sides = [s for s in (expression.left, expression.right) if not (isinstance(s, ast.Constant) and s.value == 2)]
+        return [what for side in sides for what in _behind(side, known, given)]
     if isinstance(expression, ast.IfExp):
         return _behind(expression.body, known, given) + _behind(expression.orelse, known, given)
     if isinstance(expression, ast.Call):
         # What a value is asked by (`limit("C3-NFR-01", "at once")`), and how far it is rounded, isn't the value.
         values = [] if getattr(expression.func, "id", "") == "round" else expression.args[1:]
-        values += expression.args[:1]
+        values += expression.args[:1] + [keyword.value for keyword in expression.keywords]
         if isinstance(expression.func, ast.Attribute):
             values.append(expression.func.value)
         return [what for value in values for what in _behind(value, known, given)]
@@ -260,6 +271,8 @@ def test_limits_are_data(path: Path) -> None:
         ("judge.check('X', limit=judge.limit('X', 'at once').wider(1.5))", "3: limit 1.5"),
         ("judge.check('X', limit=Limit('at once', '<=', 1))", "3: limit 1"),
         ("judge.check('X', tolerance=1000 if a else None)", "3: tolerance 1000"),
+        ("judge.check('X', tolerance=timedelta(minutes=30))", "3: tolerance 30"),
+        ("judge.check('X', tolerance=2.0)", "3: tolerance 2.0"),
     ],
 )
 def test_a_limit_that_is_written_into_a_keyword_is_found(lines: str, what: str) -> None:
@@ -273,6 +286,7 @@ def test_a_limit_that_is_written_into_a_keyword_is_found(lines: str, what: str) 
         "judge.check('X', limit=limit)",
         "judge.check('X', tolerance=float(case.pixit('class')) / 100 * measured)",
         "judge.check('X', limit=judge.limit('X', 'at once').wider(2 * uncertainty))",
+        "judge.check('X', tolerance=most[0] / 2 + energy / timedelta(hours=1))",
     ],
 )
 def test_a_limit_from_data_is_none_of_them(line: str) -> None:
