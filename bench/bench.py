@@ -690,10 +690,10 @@ class Bench:
         return {p.system: p for p in map(pics.load, self.config.pics)}
 
 
-__all__ = ["Bench", "BenchError", "OnLoop"]
-
-
 def _meter_id(device: DeviceConfig) -> str:
     """The id under which the utility knows a meter of the bench file."""
     options: Any = models.find(device.model).options.model_validate(device.options)
     return str(options.meter_id)
+
+
+__all__ = ["Bench", "BenchError", "OnLoop"]
