@@ -24,8 +24,10 @@ certify-wall: $(VENV)/.ready browser ## The same on real time, against twins in 
 soak: $(VENV)/.ready browser ## The healthy twin bench with 20 seeds: none may fail
 	$(BIN)/python -m bench.soak
 
+# One more than there are cores: many a test waits for real time to pass.
+WORKERS := $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 test: $(VENV)/.ready apt browser node-client ## Run all tests
-	$(BIN)/pytest -n auto --dist loadfile --durations=25
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile --durations=25
 
 lint: $(VENV)/.ready ## Check style and types
 	$(BIN)/ruff format --check .

@@ -297,7 +297,7 @@ def test_an_analyzer_without_calibration_data_is_told(mains: Path, tmp_path: Pat
 
 
 def test_a_strategy_that_does_not_fit_the_wiring_is_told(tmp_path: Path) -> None:
-    file = variant(tmp_path, TWIN, on_mains, lambda data: of_strategy(data).update(supply_channel=5))
+    file = variant(tmp_path, TWIN, on_mains, lambda data: of_strategy(data).update(supply_channel=4))
     with served(file) as bench:
         only(look(bench), ("wiring", "relay", "mend supply_channel"))
 

@@ -328,9 +328,9 @@ def test_bad_input_is_told_before_anything_runs(tmp_path: Path, options: dict[st
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("[]", "has no section `twinbench`"),
+        ("[]", "needs the section `twinbench`"),
         ("twinbench: {pics: [ami-metre]}", "did you mean"),
-        ("twinbench: {seed: many}", "twinbench.seed: is a whole number"),
+        ("twinbench: {seed: many}", "twinbench.seed: needs a whole number"),
         ("twinbench: {a: 1, a: 2}", "stands twice"),
     ],
 )

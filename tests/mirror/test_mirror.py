@@ -129,7 +129,10 @@ BARE = {
     "ShownMessageId": "an id",
 }
 """Numbers without unit and range, by the end of their path, and why."""
-ENDLESS = {"Clock", "AccountZeroAt", "AccountUpdatedAt", "PrepaidAt", "PrepaidZeroAt"}
+ENDLESS = {
+    *("Clock", "AccountZeroAt", "AccountUpdatedAt"),
+    *("PrepaidAt", "PrepaidZeroAt", "PrepaidReceivedAt", "ShownReceivedAt"),
+}
 """Moments: how far one measured is from one modelled has no end."""
 
 

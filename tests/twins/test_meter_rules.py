@@ -224,15 +224,17 @@ def test_it_recloses_by_itself_at_most_once_for_each_limit_that_is_set(site_loop
         elif act in ("more", "less"):
             h.draw(1500 if act == "more" else 500)
         h.after(300 if act == "wait long" else 20)
-    armed = False
+    armed = owed = False
     for entry in h.events():
         if entry.event is EventCode.LIMIT_SET:
-            armed = True
+            armed = True  # by a command that changes the limit, even where one set before has tripped
+        elif entry.event is EventCode.LIMIT_TRIPPED:
+            armed, owed = False, armed
         elif entry.event is EventCode.RECLOSED:
-            assert armed, "re-closed by itself with no new limit since it last did"
-            armed = False
+            assert owed, "re-closed by itself after a trip with no new limit since the one before"
+            owed = False
         elif entry.event is EventCode.MANUAL_RECLOSE:
-            pass  # keeps the limit, arms nothing
+            owed = False  # keeps the limit, arms nothing
     status = h.meter.service()
     assert status.energised is (status.switch is Switch.CLOSED)
     if status.switch is Switch.TRIPPED:
