@@ -26,6 +26,8 @@ from twins.defects import Defect
 TIMEOUT_S = 600.0
 """Real seconds after which a run of one defect is given up, and the defect counted as escaped."""
 
+_JOBS = (os.cpu_count() or 1) + 1
+"""Runs at a time unless told otherwise: one that waits for a browser or a link leaves a core to the others."""
 
 _DECIDED = ("PASS", "FAIL")
 
@@ -130,7 +132,7 @@ def run_defects(
     console = console or Console(stderr=True)
     with tempfile.TemporaryDirectory(prefix="twinbench-defects-") as scratch:
         where = (runs or Path(scratch)).resolve()
-        return _Campaign(wanted, bench_file, seed, matrix, where).run(jobs or os.cpu_count() or 1, console)
+        return _Campaign(wanted, bench_file, seed, matrix, where).run(jobs or _JOBS, console)
 
 
 def _find(name: str) -> Defect:

@@ -130,7 +130,8 @@ def defects(
         bool, typer.Option("--matrix", help="Run each against every test and show what else falls.")
     ] = False,
     jobs: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Parallel processes (default: one a core).")
+        int | None,
+        typer.Option(metavar="N", min=1, help="Parallel processes (default: one more than there are cores)."),
     ] = None,
     list_only: Annotated[bool, typer.Option("--list", help="List the catalogue and run nothing.")] = False,
     as_json: Json = False,
