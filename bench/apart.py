@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
+JOBS = (os.cpu_count() or 1) + 1
+"""Runs at a time unless told otherwise: one that waits for a browser or a link leaves a core to the others."""
 
 
 class Runs:

@@ -4,7 +4,6 @@ run, too: it must PASS."""
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -16,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from bench.apart import Runs
+from bench.apart import JOBS, Runs
 from bench.data import BadInput
 from bench.judge import requirements, trace
 from bench.judge.requirements import Catalogue
@@ -25,9 +24,6 @@ from twins.defects import Defect
 
 TIMEOUT_S = 600.0
 """Real seconds after which a run of one defect is given up, and the defect counted as escaped."""
-
-_JOBS = (os.cpu_count() or 1) + 1
-"""Runs at a time unless told otherwise: one that waits for a browser or a link leaves a core to the others."""
 
 _DECIDED = ("PASS", "FAIL")
 
@@ -132,7 +128,7 @@ def run_defects(
     console = console or Console(stderr=True)
     with tempfile.TemporaryDirectory(prefix="twinbench-defects-") as scratch:
         where = (runs or Path(scratch)).resolve()
-        return _Campaign(wanted, bench_file, seed, matrix, where).run(jobs or _JOBS, console)
+        return _Campaign(wanted, bench_file, seed, matrix, where).run(jobs or JOBS, console)
 
 
 def _find(name: str) -> Defect:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from bench.apart import ROOT, Runs
+from bench.apart import JOBS, ROOT, Runs
 
 TIMEOUT_S = 1800.0
 """Real seconds after which a run is given up, and counted as a false alarm."""
@@ -19,7 +19,7 @@ TIMEOUT_S = 1800.0
 def main(
     bench: Annotated[Path, typer.Argument(metavar="FILE", help="Bench file.")] = ROOT / "inventory/benches/twin.yaml",
     seeds: Annotated[int, typer.Option(metavar="N", min=1, help="Seeds 1 to N.")] = 20,
-    jobs: Annotated[int, typer.Option(metavar="N", min=1, help="Parallel processes.")] = 2,
+    jobs: Annotated[int, typer.Option(metavar="N", min=1, help="Parallel processes.")] = JOBS,
     only: Annotated[list[str] | None, typer.Option(metavar="ID", help="Judge only these catalogue ids.")] = None,
 ) -> None:
     """Run every seed, print a line each, and exit 1 if one was not PASS."""
