@@ -17,6 +17,8 @@ from drivers.wire.meter_settings import CustomerSettings, Language, LimitSteps, 
 
 PRESS_S = 0.5
 SETTLE_S = 2.0
+_REPEATED_S = 300.0
+"""By then a message that was lost has been sent again, and its receipt is there."""
 LOOK_S = 2.5
 """How often it is looked whether current flows at all: more often than a switch that has re-closed can trip again."""
 
@@ -156,6 +158,7 @@ class AtTheMeter(Prepaying):
             due += timedelta(days=1)
         if due - local < span:
             self.bench.advance((due - local).total_seconds() + SETTLE_S)
+            self.until_quiet(_REPEATED_S)  # the network may lose it, and the head-end sends it once more
 
     def refresh(self, cents: int, **fields: Any) -> int:
         """A refreshed balance through the head-end; returns the message's id."""
