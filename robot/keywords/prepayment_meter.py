@@ -139,10 +139,13 @@ class prepayment_meter(PrepaymentKeywords):  # noqa: N801 - Robot finds a librar
         # Processing ends with the service energised, and that the analyzer sees.
         claim = None if receipt is None else (receipt.completed_at - ahead - case.posted_at).total_seconds()
         seen = case.energised_at
+        modelled = [r.completed_at for r in case.model.receipts() if r.message_id == case.message_id]
+        should = (modelled[-1] - ahead - case.posted_at).total_seconds() if modelled else None
         self._judge.check(
             "C3-FR-15",
             "it says when processing was completed",
             claim=claim,
+            predict=case.predict(should),
             measure=None if seen is None else (seen - case.posted_at).total_seconds(),
             uncertainty=case.service.moment_uncertainty_s,
             tolerance=float(case.pixit("completion_within_s")),
