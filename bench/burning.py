@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from bench.forecasting import zero_at
+from bench.forecasting import forecast
 from bench.prepaying import Prepaying, next_mark
 from bench.web_customer import WebCustomer
 from drivers.roles import AtZero, Interval, MessageCode
@@ -84,9 +84,10 @@ class Burning:
     def cents_for(self, hours: float) -> int:
         """What so many hours from now cost by the history."""
         low, high, now = 1, 1_000_000, self.case.bench.now
+        used_up_at = forecast(self.case, now)
         while low < high:
             middle = (low + high) // 2
-            if zero_at(self.case, middle, now, now) - now < timedelta(hours=hours):
+            if used_up_at(middle, now) - now < timedelta(hours=hours):
                 low = middle + 1
             else:
                 high = middle
@@ -121,7 +122,8 @@ class Burning:
     @property
     def length(self) -> timedelta:
         """The recording interval that the meter has."""
-        found: Sequence[Interval] = self.case.meter.intervals()
+        lately = self.case.bench.now + self.case.ahead_by() - 4 * self.case.interval
+        found: Sequence[Interval] = self.case.meter.intervals(lately)
         whole = [i.length for i in found[-3:] if i.complete]
         return whole[-1] if whole else self.case.interval
 

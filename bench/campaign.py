@@ -117,8 +117,8 @@ def run_defects(
     """Run each defect (all of the catalogue by default) in a process of its own, `jobs` at a time; outcomes in the order
     asked for.
 
-    Each runs against the tests of what it breaks and of its scenario; `matrix` runs it against everything. Records
-    go to `runs`, and are thrown away where that is None.
+    Each runs against the tests of what it breaks and of its scenario until all of them have fallen; `matrix` runs it against
+    everything. Records go to `runs`, and are thrown away where that is None.
     """
     wanted = [_find(name) for name in names] if names else [*seeded.CATALOGUE.values(), *seeded.INSIDE.values()]
     if not bench_file.is_file():
@@ -201,6 +201,8 @@ class _Campaign:
             arguments += ["--defect", defect]
         if not self._matrix:
             arguments += [part for id_ in ids for part in ("--only", id_)]
+            if defect is not None:
+                arguments.append("--until-failed")
         return self._runs.certify(self._bench_file, self._where / (defect or "healthy"), arguments, TIMEOUT_S)
 
 

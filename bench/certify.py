@@ -252,6 +252,8 @@ class Result:
     """Real devices that left their models, by the first reading that did: at, device, field, measured, modelled, limit."""
     disagreements: list[dict[str, Any]] = field(default_factory=list)
     """Commands that a device took and its model refuses: at, device, command, why."""
+    ended_early: bool = False
+    """Whether tests were left out because all that was asked for had failed."""
     digest: str = ""
 
     @property
@@ -279,6 +281,7 @@ class Result:
             "rule": self.rule.value,
             "defects": list(self.defects),
             "only": list(self.only),
+            "ended_early": self.ended_early,
             "systems": {name: verdict.value for name, verdict in self.systems.items()},
             "problems": list(self.problems),
             "shortened": list(self.shortened),
@@ -426,15 +429,19 @@ def certify(
     rule: Rule = Rule.GUARDED,
     suites: Path = SUITES,
     catalogue: Catalogue | None = None,
+    until_failed: bool = False,
 ) -> Result:
     """Run the suites on a bench, judge, and leave a record; BadInput for anything that was given wrong.
 
     `only` are ids of requirements or scenarios; without them everything runs. `open_bench` is given where the bench isn't to
-    be made of the bench file as it stands. `out` is the record's own directory. Whatever
+    be made of the bench file as it stands. `out` is the record's own directory. With `until_failed` the run ends as soon as
+    each of `only` has failed, a scenario with any of its tests: what is left undecided then is INCONCLUSIVE. Whatever
     goes wrong on the bench itself makes the verdict ERROR and stands in `problems`.
     """
     catalogue = catalogue or requirements.load()
     wanted = tuple(dict.fromkeys(id_ for given in only for id_ in catalogue.expand(given)))
+    if until_failed and not only:
+        raise BadInput("until what has failed? name it with --only")
     from twins import defects as seeded
 
     for name in defects:
@@ -465,7 +472,7 @@ def certify(
                 result.shortened = bench.shortened()
                 record.write("bench.resolved.yaml", yaml.safe_dump(masked(bench.resolved()), sort_keys=False))
                 record.write_json("devices.json", {"devices": bench.describe(), "versions": versions()})
-                listener = Listener(judge, shown, wanted, bench.tripped)
+                listener = Listener(judge, shown, wanted, bench.tripped, only if until_failed else ())
                 with in_session(Session(bench, judge, record, seed, tuple(defects), browser=browser)):
                     interrupted = not _robot(suites, tags, record.path, listener, result.problems)
                 result.deviations, result.disagreements = list(bench.deviations), list(bench.disagreements)
@@ -485,8 +492,9 @@ def certify(
             result.problems += (
                 standing.troubles
             )  # outputs that may still be on are no verdict's business but the bench's
-        result.judged = _judged(judge, wanted, result.problems)
-        result.tests = tuple(listener.tests) if listener is not None else ()
+        if listener is not None:
+            result.tests, result.ended_early = tuple(listener.tests), listener.ended_early
+        result.judged = _judged(judge, wanted, result.problems, result.ended_early)
         _finish(record, result, interrupted)
     return result
 
@@ -590,7 +598,9 @@ def _robot(suites: Path, tags: list[str], out: Path, listener: Listener, problem
     return not stopped
 
 
-def _judged(judge: Judge, wanted: Sequence[str], problems: Sequence[str]) -> tuple[Judged, ...]:
+def _judged(
+    judge: Judge, wanted: Sequence[str], problems: Sequence[str], ended_early: bool = False
+) -> tuple[Judged, ...]:
     """The verdict on each id that a test decided, and on each that was wanted and none decided."""
     ids = {check.id for check in judge.checks} | set(wanted)
     found = []
@@ -604,6 +614,8 @@ def _judged(judge: Judge, wanted: Sequence[str], problems: Sequence[str]) -> tup
         if not checks:
             requirement = judge.catalogue[id_]
             remark = "no test decides it" if requirement.needs_test else f"not decided by a test: {requirement.verify}"
+            if ended_early and requirement.needs_test:
+                remark = "the run ended before: all that was asked for had failed"
             if problems:
                 remark, verdict = f"the run did not get there: {problems[0]}", Verdict.ERROR
             systems = {system: [verdict] for system in requirement.applies_to}

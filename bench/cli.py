@@ -73,6 +73,9 @@ def certify(
         Path | None, typer.Option(metavar="DIR", help="Where the record goes (default: under runs/).")
     ] = None,
     links: Links = None,
+    until_failed: Annotated[
+        bool, typer.Option("--until-failed", help="End as soon as all that --only names has failed.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Run the suites and judge. Exit: 0 PASS, 1 FAIL, 2 INCONCLUSIVE, 3 ERROR, 4 bad input."""
@@ -88,11 +91,14 @@ def certify(
         out=out,
         open_bench=partial(opened, links=links_of(links) if links else None),
         console=_progress(as_json),
+        until_failed=until_failed,
     )
     if as_json:
         _print_json(result.as_json())
     else:
         _show(result)
+        if result.ended_early:
+            print("the run ended early: all that was asked for had failed")
         for problem in result.problems:
             print(f"problem: {problem}")
         for one in result.deviations:

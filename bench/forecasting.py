@@ -5,7 +5,7 @@ Nothing here is asked of the forecast under test.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta, tzinfo
 
 from bench.prepaying import Prepaying
@@ -38,11 +38,16 @@ def used_up(
 def zero_at(case: Prepaying, cents: int, at: datetime, since: datetime | None = None) -> datetime:
     """When a balance that was there at a moment is used up, by the history that the MDMS had then; counted from `since`, by
     default from the end of what had been charged."""
+    return forecast(case, at)(cents, since or charged_until(case, at))
+
+
+def forecast(case: Prepaying, at: datetime) -> Callable[[int, datetime], datetime]:
+    """When so many cents are used up that are there since a moment, by the history that the MDMS had `at` another."""
     utility = case.bench.config.utility
     stored = case.ask(case.mdms.intervals, case.meter_id, at - timedelta(days=utility.css.history_days))
     history = [s.value for s in stored if s.received_at <= at]
     price = int(case.stated("price_millicents_per_kwh"))
-    return used_up(cents, price, history, since or charged_until(case, at), utility.zone)
+    return lambda cents, since: used_up(cents, price, history, since, utility.zone)
 
 
 def time_left(case: Prepaying, cents: int, at: datetime) -> timedelta:

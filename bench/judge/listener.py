@@ -51,14 +51,19 @@ class Listener:
         progress: Progress | None = None,
         only: Collection[str] = (),
         tripped: Callable[[], str | None] = lambda: None,
+        until_failed: Collection[str] = (),
     ) -> None:
         """`only` are the ids that the run is to decide, none of them where it is all: what else its tests decide may have
         other tests, which do not run. `tripped` tells what on the bench has switched itself off, None as long as nothing has:
-        no test counts then."""
+        no test counts then. The run ends after the test with which all of `until_failed` have failed: an id by a check
+        on it, a scenario by any in one of its tests. Where nothing is named it goes to its end."""
         self.judge = judge
         self._only = frozenset(only)
         self._last: dict[str, str] = {}
         self._tripped = tripped
+        self._standing = set(until_failed)
+        self.ended_early = False
+        """Whether tests were left out because all of `until_failed` had failed."""
         self.tests: list[TestVerdict] = []
         self.interrupted = False
         """Whether somebody stopped the run with a signal."""
@@ -117,6 +122,15 @@ class Listener:
         self.tests.append(TestVerdict(data.name, self._ids, verdict, result.message))
         if self._progress is not None:
             self._progress.ended(self.tests[-1])
+        if self._standing and verdict is not Verdict.ERROR:
+            self._standing -= self._fallen({check.id for check in checks if check.verdict is Verdict.FAIL})
+            if not self._standing:
+                self.ended_early = _leave_out_the_rest(data)
+
+    def _fallen(self, failed: set[str]) -> set[str]:
+        """The ids that failed in the test that has ended, and the scenarios that it belongs to where any did."""
+        scenarios = {self.judge.catalogue[id_].scenario for id_ in self._ids} if failed else set()
+        return failed | {name for name in scenarios if name is not None}
 
     def _show(self, result: Any, verdict: Verdict, checks: list[Check], failure: str | None) -> None:
         if not self._ids and failure is None:
@@ -133,6 +147,20 @@ class Listener:
         if failure is not None and not bad:
             bad = [f"ERROR: {failure}"]
         result.message = "\n".join(bad)
+
+
+def _leave_out_the_rest(test: Any) -> bool:
+    """Take the tests that follow out of the run; whether there were any. Suite teardowns still run."""
+    left_out = False
+    one, siblings = test, test.parent.tests
+    while True:
+        later = siblings.index(one) + 1
+        left_out = left_out or later < len(siblings)
+        del siblings[later:]
+        one = one.parent
+        if one.parent is None:
+            return left_out
+        siblings = one.parent.suites
 
 
 _FRAME = re.compile(

@@ -301,6 +301,37 @@ def test_only_the_tests_for_the_ids_asked_for_run(runner: Runner, only: tuple[st
     assert {test.name for test in runner.run(THREE, only=only).tests} == ran
 
 
+FOUR = (
+    "One\n    [Tags]    C3-FR-15\n    Check    C3-FR-15    bad\n"
+    "Two\n    [Tags]    C3-S1    C3-MSG-12\n    Check    C3-MSG-12    {two}\n"
+    "Three\n    [Tags]    C3-S1    C3-FR-15\n    Check    C3-S1.08    bad\n    Check    C3-FR-15    good\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("only", "two", "ran", "early"),
+    [
+        (("C3-FR-15",), "bad", ["One"], True),
+        (("C3-FR-15", "C3-S1"), "bad", ["One", "Two"], True),  # a scenario falls with any of its tests
+        (("C3-FR-15", "C3-S1"), "good", ["One", "Two", "Three"], True),
+        (("C3-FR-15", "C3-S1.08"), "bad", ["One", "Two", "Three"], True),
+        (("C3-FR-15", "C3-FR-05"), "bad", ["One", "Three", "Four", "Five"], False),
+    ],
+)
+def test_a_run_may_end_as_soon_as_all_that_was_asked_for_has_failed(
+    runner: Runner, only: tuple[str, ...], two: str, ran: list[str], early: bool
+) -> None:
+    later = (
+        f"*** Settings ***\nLibrary    {runner.path / 'words.py'}\n\n*** Test Cases ***\n"
+        "Four\n    [Tags]    C3-S1    C3-FR-15\n    Check    C3-FR-15    good\n"
+        "Five\n    [Tags]    C3-FR-05    C3-FR-15    C3-S1\n    Check    C3-FR-05    good\n"
+    )
+    (runner.path / "suites" / "tiny_later.robot").write_text(later, encoding="utf-8")
+    result = runner.run(FOUR.format(two=two), only=only, until_failed=True)
+    assert ([test.name for test in result.tests], result.ended_early) == (ran, early)
+    assert result.as_json()["ended_early"] is early
+
+
 def test_an_id_that_no_test_decides_is_inconclusive(runner: Runner) -> None:
     result = runner.run(THREE, only=("C3-FR-21", "INST-R-02"))
     assert verdicts(result) == {"C3-FR-21": "INCONCLUSIVE", "INST-R-02": "INCONCLUSIVE"}
