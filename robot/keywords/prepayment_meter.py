@@ -323,8 +323,7 @@ class prepayment_meter(PrepaymentKeywords):  # noqa: N801 - Robot finds a librar
             claim=(executed[0].at - ahead - taken[0]).total_seconds() if executed else None,
             measure=NOTHING if limits else Witness.measure(seen_after, uncertainty, "analyzer"),
             predict=case.predict((should[0].at - ahead - taken[0]).total_seconds() if should else None),
-            # The analyzer's moment comes with its uncertainty on top.
-            limit=self._judge.limit("C3-NFR-03", "at once").wider(2 * uncertainty),
+            limit="at once",
             unit="s",
             instrument_could_tell=not limits,
         )
@@ -332,14 +331,13 @@ class prepayment_meter(PrepaymentKeywords):  # noqa: N801 - Robot finds a librar
             tripped = EventCode.LIMIT_TRIPPED
             trips = [e for e in case.model.log() if e.event is tripped and taken and e.at - ahead >= taken[0]]
             expected = (trips[0].at - ahead - taken[0]).total_seconds() if trips else 0.0
-            at_once = self._judge.limit("C3-NFR-03", "at once")
             self._judge.check(
                 "C3-NFR-03",
                 "the load above the limit trips when the model's does",
                 measure=Witness.measure(seen_after, uncertainty, "analyzer"),
                 predict=case.predict(expected if trips else None),
                 expected=expected,
-                tolerance=(at_once.tolerance or 0.0) + 2 * uncertainty,
+                tolerance=self._judge.limit("C3-NFR-03", "at once").tolerance,
                 unit="s",
                 instrument_could_tell=True,
             )

@@ -751,7 +751,7 @@ def test_the_stronger_policy_works_too(bench: Bench) -> None:
 def test_a_port_in_use_is_named_with_the_remedy(bench: Bench) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(MirrorError, match=rf"127.0.0.1:{port}: .*in use; choose another mirror.port, or 0"):
+        with pytest.raises(MirrorError, match=rf"mirror.port: 127.0.0.1:{port}: .*in use; choose another port, or 0"):
             bench.start(port=port)
 
 
