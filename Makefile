@@ -18,11 +18,11 @@ help: ## Show what can be made
 certify: $(VENV)/.ready browser ## Run the suites on the twin bench and judge
 	$(BIN)/twinbench certify --bench inventory/benches/twin.yaml
 
-certify-wall: $(VENV)/.ready browser ## The same on real time, against twins in a process of their own as if they were hardware
+certify-wall: $(VENV)/.ready browser ## The same on real time, against twins in a process of their own as if they were hardware (WALL=ID: only that)
 	$(BIN)/python -m bench.wall inventory/benches/twin.yaml inventory/benches/lab-example.yaml $(WALL:%=--only %)
 
-soak: $(VENV)/.ready browser ## The healthy twin bench with 20 seeds: none may fail
-	$(BIN)/python -m bench.soak
+soak: $(VENV)/.ready browser ## The healthy twin bench with 20 seeds: none may fail (SOAK="--seeds 3 --only ID": fewer)
+	$(BIN)/python -m bench.soak $(SOAK)
 
 # One more than there are cores: many a test waits for real time to pass.
 WORKERS := $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
@@ -34,8 +34,8 @@ lint: $(VENV)/.ready ## Check style and types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-bench: $(VENV)/.ready browser ## Measure and hold against the targets
-	$(BIN)/python -m benchmarks
+bench: $(VENV)/.ready browser ## Measure and hold against the targets (BENCH="relay meter": only these)
+	$(BIN)/python -m benchmarks $(BENCH)
 
 docs: $(VENV)/.ready ## Build the documentation into build/docs
 	$(BIN)/python docs/build.py

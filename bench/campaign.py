@@ -128,7 +128,7 @@ def run_defects(
     console = console or Console(stderr=True)
     with tempfile.TemporaryDirectory(prefix="twinbench-defects-") as scratch:
         where = (runs or Path(scratch)).resolve()
-        return _Campaign(wanted, bench_file, seed, matrix, where).run(jobs or JOBS, console)
+        return _Campaign(wanted, bench_file, seed, matrix, where, kept=runs is not None).run(jobs or JOBS, console)
 
 
 def _find(name: str) -> Defect:
@@ -139,12 +139,15 @@ def _find(name: str) -> Defect:
 
 
 class _Campaign:
-    def __init__(self, wanted: Sequence[Defect], bench_file: Path, seed: int | None, matrix: bool, where: Path) -> None:
+    def __init__(
+        self, wanted: Sequence[Defect], bench_file: Path, seed: int | None, matrix: bool, where: Path, kept: bool
+    ) -> None:
         self._wanted = list({defect.name: defect for defect in wanted}.values())
         self._bench_file = bench_file.resolve()
         self._seed = seed
         self._matrix = matrix
         self._where = where
+        self._kept = kept
         self._scenarios = self._around()
         self._runs = Runs()
 
@@ -196,7 +199,9 @@ class _Campaign:
 
     def _certify(self, defect: str | None, ids: Sequence[str]) -> dict[str, Any] | str:
         """One run; its verdict, or one line on why there is none."""
-        arguments = [] if self._seed is None else ["--seed", str(self._seed)]
+        arguments = [] if self._kept else ["--no-pictures"]
+        if self._seed is not None:
+            arguments += ["--seed", str(self._seed)]
         if defect is not None:
             arguments += ["--defect", defect]
         if not self._matrix:

@@ -110,6 +110,8 @@ class Session:
 
     browser: Future[Browsing] | None = None
     """The run's browser, where it was started while the bench came up."""
+    pictures: bool = True
+    """Whether pictures of pages go into the record."""
 
     @functools.cached_property
     def browsing(self) -> Browsing:
@@ -118,7 +120,7 @@ class Session:
 
         if self.bench.website is None:
             raise NoBrowser("the bench serves no website; give twinbench.utility.website in its file")
-        browsing = _start_browser() if self.browser is None else self.browser.result()
+        browsing = _start_browser(self.pictures) if self.browser is None else self.browser.result()
         browsing.address = self.bench.website
         self.ending.callback(browsing.close)
         return browsing
@@ -135,25 +137,25 @@ class Session:
         return tuple(sorted(catalogue.of(system, self.defects)))
 
 
-def _start_browser() -> Browsing:
+def _start_browser(pictures: bool) -> Browsing:
     """A browser for the run that is, or will be, in progress."""
     from bench.browsing import Browsing
 
     return Browsing(
         "",
         let_pass=lambda seconds: session().bench.advance(seconds),
-        save=lambda name, picture: session().keep_picture(name, picture),
+        save=(lambda name, picture: session().keep_picture(name, picture)) if pictures else None,
     )
 
 
 @contextlib.contextmanager
-def _browser_ahead(needed: bool) -> Iterator[Future[Browsing] | None]:
+def _browser_ahead(needed: bool, pictures: bool) -> Iterator[Future[Browsing] | None]:
     """Where it is needed, a browser that starts while the bench comes up. Whoever asks for it hears why it doesn't."""
     if not needed:
         yield None
         return
     with ThreadPoolExecutor(1, thread_name_prefix="browser") as starter:
-        browser = starter.submit(_start_browser)
+        browser = starter.submit(_start_browser, pictures)
         try:
             yield browser
         finally:
@@ -430,12 +432,14 @@ def certify(
     suites: Path = SUITES,
     catalogue: Catalogue | None = None,
     until_failed: bool = False,
+    pictures: bool = True,
 ) -> Result:
     """Run the suites on a bench, judge, and leave a record; BadInput for anything that was given wrong.
 
     `only` are ids of requirements or scenarios; without them everything runs. `open_bench` is given where the bench isn't to
     be made of the bench file as it stands. `out` is the record's own directory. With `until_failed` the run ends as soon as
-    each of `only` has failed, a scenario with any of its tests: what is left undecided then is INCONCLUSIVE. Whatever
+    each of `only` has failed, a scenario with any of its tests: what is left undecided then is INCONCLUSIVE. Without
+    `pictures` none of the website's pages go into the record. Whatever
     goes wrong on the bench itself makes the verdict ERROR and stands in `problems`.
     """
     catalogue = catalogue or requirements.load()
@@ -462,7 +466,7 @@ def certify(
     interrupted = False
     standing: RunningBench | None = None
     browses = has_website and _opens_pages(suites, tags)
-    with record, _Shown(console) as shown, _browser_ahead(browses) as browser:
+    with record, _Shown(console) as shown, _browser_ahead(browses, pictures) as browser:
         try:
             record.write("bench.yaml", masked_text(bench_file.read_text(encoding="utf-8")))
             with (open_bench or opened)(bench_file, seed=seed, defects=tuple(defects), record=record) as bench:
@@ -473,7 +477,8 @@ def certify(
                 record.write("bench.resolved.yaml", yaml.safe_dump(masked(bench.resolved()), sort_keys=False))
                 record.write_json("devices.json", {"devices": bench.describe(), "versions": versions()})
                 listener = Listener(judge, shown, wanted, bench.tripped, only if until_failed else ())
-                with in_session(Session(bench, judge, record, seed, tuple(defects), browser=browser)):
+                running = Session(bench, judge, record, seed, tuple(defects), browser=browser, pictures=pictures)
+                with in_session(running):
                     interrupted = not _robot(suites, tags, record.path, listener, result.problems)
                 result.deviations, result.disagreements = list(bench.deviations), list(bench.disagreements)
                 for name, rows in (("deviations", result.deviations), ("disagreements", result.disagreements)):

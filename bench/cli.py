@@ -76,6 +76,7 @@ def certify(
     until_failed: Annotated[
         bool, typer.Option("--until-failed", help="End as soon as all that --only names has failed.")
     ] = False,
+    pictures: Annotated[bool, typer.Option(help="Keep pictures of the website's pages in the record.")] = True,
     as_json: Json = False,
 ) -> None:
     """Run the suites and judge. Exit: 0 PASS, 1 FAIL, 2 INCONCLUSIVE, 3 ERROR, 4 bad input."""
@@ -92,6 +93,7 @@ def certify(
         open_bench=partial(opened, links=links_of(links) if links else None),
         console=_progress(as_json),
         until_failed=until_failed,
+        pictures=pictures,
     )
     if as_json:
         _print_json(result.as_json())

@@ -151,6 +151,7 @@ class Safety:
         self._sources = {device: node for node, device in controlled_sources(devices).items()}
         self._inputs = {name: device.options.get("load") for name, device in devices.items() if device.role == "AcLoad"}
         self._drawn: dict[str, tuple[float, float]] = {}  # loads that draw a power: that, and the power factor
+        self._currents: dict[str, float] = {}  # loads that draw a current
         self._lock = threading.Lock()
         self._set: dict[str, dict[str, float]] = {name: {} for name in devices}  # what each was last set to
         self._on: set[str] = set()  # contacts and sources that were asked on, and not yet off again
@@ -173,8 +174,12 @@ class Safety:
             if "voltage_v" in asked:
                 for load, drawn in list(self._drawn.items()):
                     self._below_drawn(load, drawn, {name: asked["voltage_v"]})
+                for load, amperes in list(self._currents.items()):
+                    self._below_at(load, amperes, {name: asked["voltage_v"]})
         if self._roles[name] == "AcLoad" and command == "set_power":
             self._below_drawn(name, _drawn(args), {})
+        if self._roles[name] == "AcLoad" and command == "set_current":
+            self._below_at(name, asked["current_a"], {})
         if command == "on":
             self._known(name)
         on = self._switches_on(name, command, args)
@@ -204,8 +209,11 @@ class Safety:
                 (self._loading.add if command == "on" else self._loading.discard)(name)
             if self._roles[name] == "AcLoad" and command in ("set_current", "set_power", "reset"):
                 self._drawn.pop(name, None)
+                self._currents.pop(name, None)
                 if command == "set_power":
                     self._drawn[name] = _drawn(args)
+                elif command == "set_current":
+                    self._currents[name] = float(args[0])
             if command == "reset":
                 self._set[name] = {} if self._roles[name] == "AcSource" else {"current_a": 0.0}
             if self._roles[name] == "AcSource" and command in ("off", "reset"):
@@ -243,10 +251,9 @@ class Safety:
         if ceiling is None:
             return
         power, factor = drawn
-        found = self._voltages(load)
-        if asked and not asked.keys() & found.keys():
-            return  # of a source that does not feed it
-        voltages = {**found, **asked}
+        voltages = self._voltages(load, asked)
+        if voltages is None:
+            return
         unknown = sorted(source for source, volts in voltages.items() if volts is None)
         if unknown or not voltages:
             raise Refused(
@@ -261,8 +268,37 @@ class Safety:
                 f"bench's ceiling, {ceiling[1]}: {ceiling[0]:g} A" + (f"; set_current of {load} first" if asked else "")
             )
 
-    def _voltages(self, load: str) -> dict[str, float | None]:
-        """What may be the voltage at a load's input, by the source that leads there; None where it is not known."""
+    def _below_at(self, load: str, amperes: float, asked: Mapping[str, float]) -> None:
+        """A load that draws a current takes the more power the higher its voltage: the highest that it may have by what its
+        sources are set to, with what is just `asked` of one of them, or by their ceilings where that is not known."""
+        ceiling = self._ceiling(load, "power_w")
+        voltages = self._voltages(load, asked) if ceiling is not None else None
+        if ceiling is None or voltages is None or amperes <= 0:
+            return
+        highest = 0.0
+        for source, volts in voltages.items():
+            most = self._ceiling(source, "voltage_v") if volts is None and source in self._sources else None
+            if volts is None and most is None:
+                raise Refused(
+                    f"{load}: what {source} is set to is not known, and {ceiling[1]} is {ceiling[0]:g} W; set_output first, "
+                    f"or set_power of {load} instead of set_current"
+                )
+            highest = max(highest, most[0] if most is not None else volts or 0.0)
+        if not amperes * highest <= ceiling[0]:
+            raise OutOfRange(
+                f"{load}: {amperes:g} A at {highest:g} V would draw {amperes * highest:.4g} W, above the bench's ceiling, "
+                f"{ceiling[1]}: {ceiling[0]:g} W" + (f"; set_current of {load} first" if asked else "")
+            )
+
+    def _voltages(self, load: str, asked: Mapping[str, float]) -> dict[str, float | None] | None:
+        """What may be the voltage at a load's input, by the source that leads there, with what is `asked` of one of them;
+        None in the place of one that is not known, and for all where what is asked is of a source that does not feed it."""
+        found = self._set_voltages(load)
+        if asked and not asked.keys() & found.keys():
+            return None
+        return {**found, **asked}
+
+    def _set_voltages(self, load: str) -> dict[str, float | None]:
         node = self._site.nodes.get(str(self._inputs[load]))
         legs = node.legs if isinstance(node, Load) else (0,)
         devices = {source: device for device, source in self._sources.items()}

@@ -314,6 +314,18 @@ def test_a_trip_in_a_run_is_the_bench_s_error(tmp_path: Path, device: str, fault
     assert re.search(rf"\b{device} tripped: .*\b{protection}\b", judged.checks[-1].reason)
 
 
+def test_an_analyzer_on_too_small_a_range_decides_nothing(tmp_path: Path) -> None:
+    data = yaml.safe_load(TWIN.read_text(encoding="utf-8"))
+    (strategy,) = [d["SiteStrategy"] for d in data["targets"]["site"]["drivers"] if "SiteStrategy" in d]
+    strategy["current_range_a"] = 0.5
+    file = tmp_path / "bench.yaml"
+    file.write_text(yaml.safe_dump(data))
+    result = certify(file, only=("C3-FR-32",), out=tmp_path / "r", console=Console(quiet=True))
+    (judged,) = result.judged
+    assert judged.verdict is Verdict.INCONCLUSIVE
+    assert any("over range" in check.reason for check in judged.checks)
+
+
 # --- customers and money ----------------------------------------------------------------------------------------------------
 
 

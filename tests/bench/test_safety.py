@@ -103,7 +103,7 @@ def refused(error: type[Exception], what: Callable[[], object], *says: str) -> N
 def test_nothing_above_a_ceiling_goes_out(benches: Benches) -> None:
     own = {"voltage_v": 250, "current_a": 9, "power_w": 2200}
     bench = benches(
-        {"site": {"current_a": 9.5}, "ceilings": {"source": own, "load": {"current_a": 12, "power_w": 600}}}, _modest
+        {"site": {"current_a": 9.5}, "ceilings": {"source": own, "load": {"current_a": 12, "power_w": 700}}}, _modest
     )
     source, load = bench.device("source"), bench.device("load")
     sent: list[bytes] = []
@@ -117,12 +117,35 @@ def test_nothing_above_a_ceiling_goes_out(benches: Benches) -> None:
     refused(OutOfRange, lambda: source.set_limits(250, 8.9), key + "power_w: 2200 W")  # 250 V are set
     # the lower of the two
     refused(OutOfRange, lambda: load.set_current(9.6), "load", "9.6 A", "twinbench.safety.site.current_a: 9.5 A")
-    refused(OutOfRange, lambda: load.set_power(601), "601 W", "twinbench.safety.ceilings.load.power_w")
+    refused(OutOfRange, lambda: load.set_power(701), "701 W", "twinbench.safety.ceilings.load.power_w")
     assert sent == []
     source.set_limits(250, 5)
     source.set_output(240, 60)
-    load.set_current(9.5)
+    key = "twinbench.safety.ceilings.load.power_w: 700 W"
+    refused(OutOfRange, lambda: load.set_current(9.5), "load", "9.5 A at 240 V would draw 2280 W", key)
+    load.set_current(2.9)
     assert sent
+    # More voltage is more power.
+    refused(OutOfRange, lambda: source.set_output(245, 60), "2.9 A at 245 V", key, "set_current of load first")
+    load.set_current(2.8)
+    source.set_output(245, 60)
+
+
+def test_a_load_that_draws_a_current_keeps_below_the_ceiling_of_power(benches: Benches) -> None:
+    """Until the source is set, its voltage may be as high as its ceiling; where it has none, nothing is known of it."""
+    bench = benches({"site": {"voltage_v": 264}, "ceilings": {"load": {"power_w": 700}}}, _modest)
+    source, load = bench.device("source"), bench.device("load")
+    source.reset()
+    key = "twinbench.safety.ceilings.load.power_w"
+    refused(OutOfRange, lambda: load.set_current(2.7), "2.7 A at 264 V", "712.8 W", f"{key}: 700 W")
+    load.set_current(2.6)
+    bench = benches({"ceilings": {"load": {"power_w": 700}}}, _modest)
+    bench.device("source").reset()
+    load = bench.device("load")
+    refused(
+        Refused, lambda: load.set_current(0.1), "what source is set to is not known", f"{key} is 700 W", "set_power"
+    )
+    load.set_current(0)
 
 
 def test_a_load_that_draws_a_power_keeps_below_the_ceiling_of_current(benches: Benches) -> None:

@@ -127,7 +127,7 @@ class Reader:
                 elif block.kind == "sh" and not block.mark:
                     printed = ""
                     for command in commands(self._exchanged(block.body)):
-                        printed += self._run(command, block.line)
+                        printed += self.run(command, block.line)
                         run += 1
                     assert not expected or prints(expected, printed), f"{self._at(block.line)} printed:\n{printed}"
         finally:
@@ -156,7 +156,8 @@ class Reader:
         assert text.count(f"{old}\n") == 1, f"{self._at(block.line)}: {block.title} has not once:\n{old}"
         target.write_text(text.replace(f"{old}\n", f"{new}\n"), encoding="utf-8")
 
-    def _run(self, command: str, line: int) -> str:
+    def run(self, command: str, line: int = 0) -> str:
+        """Run a command as the shell that the page's commands go to; what it printed."""
         expected = re.search(r"  # exits (\d+)$", command)
         # What a command does to the shell (variables, an environment activated) holds for the next.
         script = f'set -a; . "{self._shell}"; {command}\ncode=$?; export -p > "{self._shell}"; exit $code'

@@ -1,0 +1,49 @@
+"""Commands that pages name and that take many minutes, run with less to do: the same target or verb, fewer ids, seeds or
+figures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.docs.pages import ROOT, Reader, prints
+from tests.docs.test_docs import LONG
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory: pytest.TempPathFactory) -> Reader:
+    return Reader(ROOT / "README.md", tmp_path_factory.mktemp("reader"))
+
+
+@pytest.mark.parametrize(
+    ("named", "expected"),
+    [
+        ("make certify-wall", "PASS           C3-BR-02     CSS          …\nshortened: …\nrecord: …"),
+        ("make soak", "seed 1: PASS\n1 seeds, 0 false alarms"),
+        ("twinbench defects", "1 of 1 caught…"),
+    ],
+)
+def test_a_long_job_with_less_to_do(named: str, expected: str, reader: Reader) -> None:
+    assert LONG[named].startswith(named)
+    printed = reader.run(LONG[named])
+    assert prints(expected, printed), printed
+
+
+def test_what_a_machine_reads_of_the_defects(reader: Reader, tmp_path: Path) -> None:
+    reader.run(f"{LONG['twinbench defects --json']} > {tmp_path}/said.json")
+    (one,) = json.loads((tmp_path / "said.json").read_text(encoding="utf-8"))
+    assert (one["name"], one["escaped"]) == ("no_receipt", False)
+
+
+def test_a_topic_of_the_benchmarks(reader: Reader) -> None:
+    """How fast it is beside other tests says nothing: it measures, and ends by what it found."""
+    printed = reader.run(f"{LONG['make bench']} || echo missed")
+    assert "measuring display" in printed
+    assert ("NO" in printed) is ("missed" in printed)
+
+
+def test_five_million_meters(reader: Reader) -> None:
+    printed = reader.run("twinbench fleet --meters 5000000 --days 30")
+    assert prints("C3-NFR-12 …\nC3-NFR-13 …", printed), printed
