@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -73,11 +75,14 @@ class Service:
         return uncertainty.combine(uncertainty.polling(POLL_S), uncertainty.polling(UPDATE_S))
 
     def energy(self, until: datetime) -> tuple[Witness, Witness]:
-        """Integrate from now to a moment of bench time; measured and predicted watt-hours."""
+        """Integrate from now to a moment of bench time; measured and predicted watt-hours. An analyzer goes on integrating what
+        is over its range: where it is at the beginning or the end, what it measured is doubtful."""
         bench = self._bench
         start = bench.now
         self.analyzer.start_integration()
+        over = self._over_range()
         bench.advance((until - start).total_seconds())
+        over = over or self._over_range()
         self.analyzer.stop_integration()
         volts, amperes = self.analyzer.ranges()
         measured = self._asset.energy_witness(
@@ -87,6 +92,12 @@ class Service:
             on=bench.now,
             source=self._analyzer,
         )
+        if over:
+            measured = replace(measured, doubt="over range")
         bench.record_readings()
         predicted = bench.predicted(self._analyzer).integrated().energy_wh
         return measured, Witness.predict(predicted, f"model of {self._analyzer}")
+
+    def _over_range(self) -> bool:
+        reading = self.analyzer.read()
+        return math.isinf(reading.voltage_v) or math.isinf(reading.current_a)

@@ -320,7 +320,7 @@ def test_an_analyzer_on_too_small_a_range_decides_nothing(tmp_path: Path) -> Non
     strategy["current_range_a"] = 0.5
     file = tmp_path / "bench.yaml"
     file.write_text(yaml.safe_dump(data))
-    result = certify(file, only=("C3-FR-32",), out=tmp_path / "r", console=Console(quiet=True))
+    result = certify(file, only=("C3-FR-19",), out=tmp_path / "r", console=Console(quiet=True))
     (judged,) = result.judged
     assert judged.verdict is Verdict.INCONCLUSIVE
     assert any("over range" in check.reason for check in judged.checks)
