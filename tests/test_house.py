@@ -23,11 +23,19 @@ MAY = {
         "twins.utility",
         "twins.clock",
         "twins.defects",
+        "twins.listening",
         "twins.noise",
         "drivers.roles",
         "drivers.errors",
     },
-    "twins.mirror": {"twins.mirror", "twins.clock", "twins.models", "drivers.roles", "drivers.errors"},
+    "twins.mirror": {
+        "twins.mirror",
+        "twins.clock",
+        "twins.listening",
+        "twins.models",
+        "drivers.roles",
+        "drivers.errors",
+    },
     "bench": {"bench", "twins", "drivers"},
 }
 # What a device's twin may not know, though it lives below the same roof.

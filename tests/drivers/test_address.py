@@ -8,7 +8,7 @@ import socket
 import pytest
 
 from drivers.wire.address import host_port, joined
-from twins.faces.listening import cannot_serve
+from twins.listening import cannot_serve
 
 
 @pytest.mark.parametrize(

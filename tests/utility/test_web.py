@@ -132,7 +132,7 @@ def test_a_handler_that_waits_for_bench_time_is_told(shop: Shop) -> None:
 def test_a_port_that_is_taken_is_named_in_one_line(shop: Shop) -> None:
     with pytest.raises(
         WebError,
-        match=rf"^127\.0\.0\.1:{shop.port} cannot be served: .*in use; choose another port, or 0 ",
+        match=rf"^cannot be served at 127\.0\.0\.1:{shop.port}: .*in use; choose another port, or 0 ",
     ):
         shop.loop.run(serve(shop.app, "127.0.0.1", shop.port, shop.clock))
 

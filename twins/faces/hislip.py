@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from drivers.wire.address import joined
-from twins.faces.listening import cannot_serve
+from twins.listening import cannot_serve
 from twins.faces.scpi import Exchange, Instrument
 from twins.faces.stream import Endpoint
 

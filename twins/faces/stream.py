@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Protocol
 
 from drivers.wire.address import joined
-from twins.faces.listening import cannot_serve
+from twins.listening import cannot_serve
 
 Send = Callable[[bytes], None]
 

@@ -25,9 +25,8 @@ from asyncua.ua.object_ids import ObjectIds
 from asyncua.ua.status_codes import StatusCodes as Codes
 
 from drivers.errors import LinkLost, NotSupported, OutOfRange, Refused
-from drivers.wire.address import joined
 from twins.clock import AnyClock
-from twins.faces.listening import why_not
+from twins.listening import not_served
 from twins.mirror.address_space import (
     ADVANCE,
     CLOCK,
@@ -116,7 +115,7 @@ class Mirror:
         await server.set_application_uri(config.application_uri)
         await server.load_certificate(certificate)
         await server.load_private_key(key)
-        server.set_endpoint(f"opc.tcp://{joined(config.host, config.port)}")
+        server.set_endpoint(f"opc.tcp://{_bracketed(config.host)}:{config.port}")
         builder = Builder(server.iserver, await server.register_namespace(NAMESPACE), self._clock.now())
         builder.types([device.role for device in self._devices])
         self._bench = bench = builder.bench()
@@ -138,7 +137,7 @@ class Mirror:
             raise _taken(config.host, config.port, no) from no
         self._serving = True
         assert server.bserver is not None
-        self.url = f"opc.tcp://{joined(config.host, server.bserver.port)}"
+        self.url = f"opc.tcp://{_bracketed(config.host)}:{server.bserver.port}"
         server.set_endpoint(self.url)
         for endpoint in server.iserver.endpoints:
             endpoint.EndpointUrl = self.url
@@ -385,8 +384,12 @@ def _ranged(one: Field, ranges: Mapping[str, tuple[float, float]]) -> Field:
     return dataclasses.replace(one, range=ranges.get(one.key, one.range))
 
 
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
 def _taken(host: str, port: int, no: OSError) -> MirrorError:
-    return MirrorError(f"mirror.port: {joined(host, port)}: {why_not(no)}")
+    return MirrorError(f"mirror.port: {not_served(host, port, no)}")
 
 
 def _check_free(host: str, port: int) -> None:

@@ -25,9 +25,8 @@ from wsgiref.handlers import format_date_time
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from drivers.wire.address import joined
 from twins.clock import Clock
-from twins.faces.listening import why_not
+from twins.listening import not_served
 
 Message = MutableMapping[str, Any]
 App = Callable[[MutableMapping[str, Any], Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Any]
@@ -89,7 +88,7 @@ async def serve(
         listener.listen(128)
     except OSError as no:
         listener.close()
-        raise WebError(f"{joined(host, port)} cannot be served: {why_not(no)}") from None
+        raise WebError(f"cannot be served at {not_served(host, port, no)}") from None
     listener.setblocking(False)
     closing = asyncio.Event()
     config = uvicorn.Config(

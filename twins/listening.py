@@ -1,4 +1,4 @@
-"""Why a face cannot listen, in words, with the remedy that fits."""
+"""Why something cannot listen (a face, the mirror, a website), in words, with the remedy that fits."""
 
 from __future__ import annotations
 
@@ -25,6 +25,11 @@ def why_not(no: OSError) -> str:
     return f"{what}; choose another address of this machine, {_LOCAL}"
 
 
+def not_served(host: str, port: int, no: OSError) -> str:
+    """Where nobody can listen, and why: `127.0.0.1:502: permission denied; choose a port of 1024 or more, ...`."""
+    return f"{joined(host, port)}: {why_not(no)}"
+
+
 def cannot_serve(scheme: str, host: str, port: int, no: OSError) -> OSError:
     """The error of a face that cannot be opened: `SCHEME:HOST:PORT: what is wrong; what helps`."""
-    return OSError(f"{scheme}:{joined(host, port)}: {why_not(no)}")
+    return OSError(f"{scheme}:{not_served(host, port, no)}")
