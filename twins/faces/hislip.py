@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from drivers.wire.address import joined
-from twins.listening import cannot_serve
 from twins.faces.scpi import Exchange, Instrument
 from twins.faces.stream import Endpoint
+from twins.listening import cannot_serve
 
 _HEADER = struct.Struct(">2sBBIQ")  # prologue, message type, control code, message parameter, payload length
 _VERSIONS = (0x0100, 0x0101)

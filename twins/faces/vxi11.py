@@ -17,9 +17,9 @@ from typing import Any
 from pyvisa_py.protocols import rpc, vxi11, xdrlib
 
 from drivers.wire.address import joined
-from twins.listening import cannot_serve
 from twins.faces.scpi import Exchange, Instrument
 from twins.faces.stream import Endpoint
+from twins.listening import cannot_serve
 
 Code = vxi11.ErrorCodes
 
