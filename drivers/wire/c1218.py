@@ -10,7 +10,7 @@ import enum
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import crcmod.predefined
 
@@ -99,8 +99,7 @@ class BadRequest(Exception):
 # --- Packets ---------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Packet:
+class Packet(NamedTuple):
     """One packet of layer 2. `sequence` counts down to 0 over the packets of a message."""
 
     data: bytes
@@ -112,8 +111,9 @@ class Packet:
 
     def encode(self) -> bytes:
         """The packet as it goes over the wire."""
-        control = (_MULTI if self.multi else 0) | (_FIRST if self.first else 0) | (_TOGGLE if self.toggle else 0)
-        body = bytes((STP, self.identity, control, self.sequence)) + len(self.data).to_bytes(2, "big") + self.data
+        data, sequence, toggle, multi, first, identity = self
+        control = (_MULTI if multi else 0) | (_FIRST if first else 0) | (_TOGGLE if toggle else 0)
+        body = bytes((STP, identity, control, sequence, len(data) >> 8, len(data) & 0xFF)) + data
         return body + crc16(body).to_bytes(2, "little")
 
     @classmethod
@@ -321,10 +321,12 @@ class Station:
 
     def send(self, message: bytes) -> None:
         """Begin to send a message; TooLong where it does not fit. What was still being sent is dropped."""
-        self._queue = deque(packets_of(message, self.packet_size, self.packets))
         self.failed = False
         self.naks = 0
-        self._next()
+        self._queue.clear()
+        first, *rest = packets_of(message, self.packet_size, self.packets)
+        self._queue += rest
+        self._begin(*first)
 
     def feed(self, data: bytes) -> list[bytes]:
         """Take bytes from the wire; return the messages they completed."""
@@ -352,8 +354,7 @@ class Station:
         self.out.clear()
         self._deframer.clear()
 
-    def _next(self) -> None:
-        data, sequence, multi, first = self._queue.popleft()
+    def _begin(self, data: bytes, sequence: int, multi: bool, first: bool) -> None:
         self._toggle = not self._toggle
         self._packet = Packet(data, sequence, self._toggle, multi, first, self.identity).encode()
         self._waiting = True
@@ -386,7 +387,7 @@ class Station:
                 if self._waiting:
                     self._waiting = False
                     if self._queue:
-                        self._next()
+                        self._begin(*self._queue.popleft())
             elif item is Signal.NAK:
                 # Also where an ACK seemed to come before: on a noisy line it may have belonged to an earlier packet.
                 if self._waiting or self._answered:
