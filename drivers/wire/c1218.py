@@ -321,11 +321,10 @@ class Station:
 
     def send(self, message: bytes) -> None:
         """Begin to send a message; TooLong where it does not fit. What was still being sent is dropped."""
+        first, *rest = packets_of(message, self.packet_size, self.packets)
         self.failed = False
         self.naks = 0
-        self._queue.clear()
-        first, *rest = packets_of(message, self.packet_size, self.packets)
-        self._queue += rest
+        self._queue = deque(rest)
         self._begin(*first)
 
     def feed(self, data: bytes) -> list[bytes]:
