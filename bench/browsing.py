@@ -21,7 +21,6 @@ from urllib.parse import urlencode
 from selenium.common.exceptions import StaleElementReferenceException, TimeoutException, WebDriverException
 from selenium.webdriver import ChromeOptions
 from selenium.webdriver.chrome.service import Service
-from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.wait import WebDriverWait
 from SeleniumLibrary import SeleniumLibrary
 
@@ -71,10 +70,16 @@ _INVALID = """
 return [...document.querySelectorAll("form :invalid")].map(e => `${e.name} ${JSON.stringify(e.value)}: ${e.validationMessage}`)
   .concat(document.readyState, document.activeElement?.outerHTML.slice(0, 80) ?? "");
 """
-_MARK = "window.twinbenchLeft = false"
+_CLICK = """
+const e = document.querySelector(arguments[0]);
+if (!e || e.disabled || !e.checkVisibility({visibilityProperty: true})) return false;
+window.twinbenchLeft = false;
+e.focus();
+e.click();
+return true;
+"""
 _LEFT = 'return window.twinbenchLeft === undefined && document.readyState !== "loading"'
 _GONE = "does not belong to the document"
-_ATTEMPTS = 3
 _DATA = 'return document.querySelector(`[data-${arguments[0]}]`)?.dataset[arguments[0]] || ""'
 
 
@@ -211,17 +216,12 @@ class Browsing:
         return self.follow(f'[data-action="{action}"]')
 
     def follow(self, css: str) -> Shown:
-        """Press Enter on an element that leads to a page and wait for it: where a page moves as it refreshes itself, a click
-        may land beside it.
+        """Click on an element that leads to a page and wait for it; what that shows. NoPage where nobody could click on it.
+
+        The click is the element's own: where a page moves as it refreshes itself, one at a place may land beside it.
         """
-        for attempt in reversed(range(_ATTEMPTS)):
-            self.driver.execute_script(_MARK)
-            try:
-                self.driver.find_element("css selector", css).send_keys(Keys.ENTER)
-                break
-            except WebDriverException as no:  # the page put another in its place meanwhile
-                if not attempt or not (isinstance(no, StaleElementReferenceException) or _GONE in str(no.msg)):
-                    raise
+        if not self.driver.execute_script(_CLICK, css):
+            raise NoPage(f"website: {self.path} has no {css} that can be seen and pressed")
         try:
             WebDriverWait(self.driver, _PAGE_S, 0.01).until(self._has_left)
         except TimeoutException:

@@ -199,7 +199,7 @@ class _Campaign:
 
     def _certify(self, defect: str | None, ids: Sequence[str]) -> dict[str, Any] | str:
         """One run; its verdict, or one line on why there is none."""
-        arguments = [] if self._kept else ["--no-pictures"]
+        arguments = [] if self._kept else ["--bare"]
         if self._seed is not None:
             arguments += ["--seed", str(self._seed)]
         if defect is not None:

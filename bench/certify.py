@@ -8,6 +8,7 @@ import io
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -254,8 +255,10 @@ class Result:
     """Real devices that left their models, by the first reading that did: at, device, field, measured, modelled, limit."""
     disagreements: list[dict[str, Any]] = field(default_factory=list)
     """Commands that a device took and its model refuses: at, device, command, why."""
-    ended_early: bool = False
-    """Whether tests were left out because all that was asked for had failed."""
+    left_out: tuple[str, ...] = ()
+    """Names of the tests that did not run because all that was asked for had failed."""
+    bare: bool = False
+    """Whether only the verdict was wanted: the record has no pictures of pages and no pages of Robot's, by intent."""
     digest: str = ""
 
     @property
@@ -283,7 +286,8 @@ class Result:
             "rule": self.rule.value,
             "defects": list(self.defects),
             "only": list(self.only),
-            "ended_early": self.ended_early,
+            "left_out": list(self.left_out),
+            "bare": self.bare,
             "systems": {name: verdict.value for name, verdict in self.systems.items()},
             "problems": list(self.problems),
             "shortened": list(self.shortened),
@@ -319,7 +323,8 @@ class Result:
                 )
                 table.add_row(*row, style=_STYLE[judged.verdict])
             told += [Text(part.summary, style=f"bold {_STYLE[part.verdict]}"), table]
-        return Group(*told, Text(f"{self.bench}, seed {self.seed}: {self.verdict.value}", style=_STYLE[self.verdict]))
+        said = f"{self.bench}, seed {self.seed}: {self.verdict.value}{self._early}"
+        return Group(*told, Text(said, style=_STYLE[self.verdict]))
 
     def lines(self) -> list[str]:
         """The same in plain lines; each part ends with the verdicts on its systems."""
@@ -332,7 +337,12 @@ class Result:
                     + (f"  {because}" if because else "")
                 )
             lines.append(part.summary)
-        return [*lines, f"{self.verdict.value} {self.bench} seed {self.seed}"]
+        return [*lines, f"{self.verdict.value} {self.bench} seed {self.seed}{self._early}"]
+
+    @property
+    def _early(self) -> str:
+        left_out = len(self.left_out)
+        return f"; ended early, {left_out} tests left out: all that was asked for had failed" if left_out else ""
 
     def _told(self) -> Iterator[tuple[Part, list[tuple[Judged, str]]]]:
         """The parts, each with its rows and why they aren't PASS."""
@@ -407,16 +417,26 @@ class _Shown:
 
 @contextlib.contextmanager
 def opened(
-    bench_file: Path, *, seed: int, defects: tuple[str, ...], record: Record, links: Mapping[str, str] | None = None
+    bench_file: Path,
+    *,
+    seed: int,
+    defects: tuple[str, ...],
+    record: Record,
+    links: Mapping[str, str] | None = None,
+    mirror: bool = True,
 ) -> Iterator[Any]:
-    """The bench of a bench file, up inside a `with` block, with its wire logs in the record. `links` lead elsewhere."""
+    """The bench of a bench file, up inside a `with` block, with its wire logs in the record. `links` lead elsewhere; `mirror`
+    tells whether it is mirrored."""
     from bench import inventory
     from bench.bench import Bench
 
     bench = Bench(inventory.load(bench_file, links), seed=seed, defects=defects, record=record)
     record.follow(lambda: bench.now)
-    with bench:
+    bench.up(mirror=mirror)
+    try:
         yield bench
+    finally:
+        bench.down()
 
 
 def certify(
@@ -432,15 +452,15 @@ def certify(
     suites: Path = SUITES,
     catalogue: Catalogue | None = None,
     until_failed: bool = False,
-    pictures: bool = True,
+    bare: bool = False,
 ) -> Result:
     """Run the suites on a bench, judge, and leave a record; BadInput for anything that was given wrong.
 
     `only` are ids of requirements or scenarios; without them everything runs. `open_bench` is given where the bench isn't to
     be made of the bench file as it stands. `out` is the record's own directory. With `until_failed` the run ends as soon as
-    each of `only` has failed, a scenario with any of its tests: what is left undecided then is INCONCLUSIVE. Without
-    `pictures` none of the website's pages go into the record. Whatever
-    goes wrong on the bench itself makes the verdict ERROR and stands in `problems`.
+    each of `only` has failed, a scenario with any of its tests: what is left undecided then is INCONCLUSIVE. A `bare` run is
+    for who wants the verdict alone: no pictures of pages, no log and report by Robot. Whatever goes wrong on the bench itself
+    makes the verdict ERROR and stands in `problems`.
     """
     catalogue = catalogue or requirements.load()
     wanted = tuple(dict.fromkeys(id_ for given in only for id_ in catalogue.expand(given)))
@@ -461,12 +481,13 @@ def certify(
     record = Record.new(seed, out)
     judge = Judge(catalogue, rule=rule, pics=pics)
     result = Result(Verdict.ERROR, seed, bench_name, record.path, record.started, tuple(defects), tuple(only), rule)
+    result.bare = bare
     console = console or Console(stderr=True)
     listener: Listener | None = None
     interrupted = False
     standing: RunningBench | None = None
     browses = has_website and _opens_pages(suites, tags)
-    with record, _Shown(console) as shown, _browser_ahead(browses, pictures) as browser:
+    with record, _Shown(console) as shown, _browser_ahead(browses, not bare) as browser:
         try:
             record.write("bench.yaml", masked_text(bench_file.read_text(encoding="utf-8")))
             with (open_bench or opened)(bench_file, seed=seed, defects=tuple(defects), record=record) as bench:
@@ -477,9 +498,9 @@ def certify(
                 record.write("bench.resolved.yaml", yaml.safe_dump(masked(bench.resolved()), sort_keys=False))
                 record.write_json("devices.json", {"devices": bench.describe(), "versions": versions()})
                 listener = Listener(judge, shown, wanted, bench.tripped, only if until_failed else ())
-                running = Session(bench, judge, record, seed, tuple(defects), browser=browser, pictures=pictures)
+                running = Session(bench, judge, record, seed, tuple(defects), browser=browser, pictures=not bare)
                 with in_session(running):
-                    interrupted = not _robot(suites, tags, record.path, listener, result.problems)
+                    interrupted = not _robot(suites, tags, record.path, listener, result.problems, pages=not bare)
                 result.deviations, result.disagreements = list(bench.deviations), list(bench.disagreements)
                 for name, rows in (("deviations", result.deviations), ("disagreements", result.disagreements)):
                     record.write_json(f"{name}.json", _timed(rows))
@@ -498,8 +519,9 @@ def certify(
                 standing.troubles
             )  # outputs that may still be on are no verdict's business but the bench's
         if listener is not None:
-            result.tests, result.ended_early = tuple(listener.tests), listener.ended_early
-        result.judged = _judged(judge, wanted, result.problems, result.ended_early)
+            result.tests, result.left_out = tuple(listener.tests), listener.left_out
+        undecided = listener.undecided if listener is not None else frozenset()
+        result.judged = _judged(judge, wanted, result.problems, undecided)
         _finish(record, result, interrupted)
     return result
 
@@ -567,7 +589,7 @@ def _opens_pages(suites: Path, tags: Sequence[str]) -> bool:
     return False
 
 
-def _robot(suites: Path, tags: list[str], out: Path, listener: Listener, problems: list[str]) -> bool:
+def _robot(suites: Path, tags: list[str], out: Path, listener: Listener, problems: list[str], *, pages: bool) -> bool:
     """Run Robot in this process; returns whether it came to its end. What it complains of goes to `problems`."""
     from robot.run import run  # type: ignore[import-untyped]
 
@@ -580,8 +602,8 @@ def _robot(suites: Path, tags: list[str], out: Path, listener: Listener, problem
             runemptysuite=True,
             outputdir=str(out),
             output="output.xml",
-            log="log.html",
-            report="report.html",
+            log="log.html" if pages else None,
+            report="report.html" if pages else None,
             xunit="xunit.xml",
             console="quiet",
             listener=[listener],
@@ -604,9 +626,10 @@ def _robot(suites: Path, tags: list[str], out: Path, listener: Listener, problem
 
 
 def _judged(
-    judge: Judge, wanted: Sequence[str], problems: Sequence[str], ended_early: bool = False
+    judge: Judge, wanted: Sequence[str], problems: Sequence[str], undecided: AbstractSet[str]
 ) -> tuple[Judged, ...]:
-    """The verdict on each id that a test decided, and on each that was wanted and none decided."""
+    """The verdict on each id that a test decided, and on each that was wanted and none decided. Of `undecided` tests were left
+    out: unless it failed, it is not known what it would have come to."""
     ids = {check.id for check in judge.checks} | set(wanted)
     found = []
     for id_ in sorted(ids, key=judge.catalogue.order):
@@ -619,11 +642,15 @@ def _judged(
         if not checks:
             requirement = judge.catalogue[id_]
             remark = "no test decides it" if requirement.needs_test else f"not decided by a test: {requirement.verify}"
-            if ended_early and requirement.needs_test:
-                remark = "the run ended before: all that was asked for had failed"
             if problems:
                 remark, verdict = f"the run did not get there: {problems[0]}", Verdict.ERROR
             systems = {system: [verdict] for system in requirement.applies_to}
+        if id_ in undecided and verdict not in (Verdict.FAIL, Verdict.ERROR):
+            remark, verdict = (
+                "the run ended before all its tests: all that was asked for had failed",
+                Verdict.INCONCLUSIVE,
+            )
+            systems = {system: [verdict] for system in systems}
         found.append(Judged(id_, {s: worst(v) for s, v in sorted(systems.items())}, verdict, checks, remark))
     return tuple(found)
 

@@ -74,9 +74,14 @@ def certify(
     ] = None,
     links: Links = None,
     until_failed: Annotated[
-        bool, typer.Option("--until-failed", help="End as soon as all that --only names has failed.")
+        bool,
+        typer.Option(
+            "--until-failed", help="End as soon as all that --only names has failed (a scenario: any test of it)."
+        ),
     ] = False,
-    pictures: Annotated[bool, typer.Option(help="Keep pictures of the website's pages in the record.")] = True,
+    bare: Annotated[
+        bool, typer.Option("--bare", help="Only judge: no mirror, no pictures of pages, no log and report by Robot.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Run the suites and judge. Exit: 0 PASS, 1 FAIL, 2 INCONCLUSIVE, 3 ERROR, 4 bad input."""
@@ -90,17 +95,15 @@ def certify(
         defects=tuple(defect or ()),
         seed=seed,
         out=out,
-        open_bench=partial(opened, links=links_of(links) if links else None),
+        open_bench=partial(opened, links=links_of(links) if links else None, mirror=not bare),
         console=_progress(as_json),
         until_failed=until_failed,
-        pictures=pictures,
+        bare=bare,
     )
     if as_json:
         _print_json(result.as_json())
     else:
         _show(result)
-        if result.ended_early:
-            print("the run ended early: all that was asked for had failed")
         for problem in result.problems:
             print(f"problem: {problem}")
         for one in result.deviations:

@@ -76,14 +76,15 @@ class Service:
 
     def energy(self, until: datetime) -> tuple[Witness, Witness]:
         """Integrate from now to a moment of bench time; measured and predicted watt-hours. An analyzer goes on integrating what
-        is over its range: where it is at the beginning or the end, what it measured is doubtful."""
+        is over its range: where it is before or after, what it measured is doubtful. In between nobody looks, who reads at
+        an instrument that integrates takes time from it."""
         bench = self._bench
+        over = self._over_range()
         start = bench.now
         self.analyzer.start_integration()
-        over = self._over_range()
         bench.advance((until - start).total_seconds())
-        over = over or self._over_range()
         self.analyzer.stop_integration()
+        over = over or self._over_range()
         volts, amperes = self.analyzer.ranges()
         measured = self._asset.energy_witness(
             self.analyzer.integrated().energy_wh,
@@ -93,7 +94,7 @@ class Service:
             source=self._analyzer,
         )
         if over:
-            measured = replace(measured, doubt="over range")
+            measured = replace(measured, doubt="; ".join(filter(None, (measured.doubt, "over range"))))
         bench.record_readings()
         predicted = bench.predicted(self._analyzer).integrated().energy_wh
         return measured, Witness.predict(predicted, f"model of {self._analyzer}")

@@ -49,7 +49,8 @@ class Ceiling(BaseModel):
     current_a: _Positive | None = None
     """Of a load that draws a power: that, by the power factor and the lowest voltage that its sources are set to."""
     power_w: _Positive | None = None
-    """Of a source: the voltage it is set to, times the current at which it trips."""
+    """Of a source: the voltage it is set to, times the current at which it trips. Of a load that draws a current: that, times
+    the power factor and the highest voltage that its sources may be set to."""
 
 
 class DoorConfig(BaseModel):
@@ -150,10 +151,11 @@ class Safety:
         }
         self._sources = {device: node for node, device in controlled_sources(devices).items()}
         self._inputs = {name: device.options.get("load") for name, device in devices.items() if device.role == "AcLoad"}
-        self._drawn: dict[str, tuple[float, float]] = {}  # loads that draw a power: that, and the power factor
-        self._currents: dict[str, float] = {}  # loads that draw a current
         self._lock = threading.Lock()
-        self._set: dict[str, dict[str, float]] = {name: {} for name in devices}  # what each was last set to
+        self._set: dict[str, dict[str, float]] = {name: {} for name in devices}  # what each is known to have taken last
+        self._asked: dict[str, list[dict[str, float]]] = {
+            name: [] for name in devices
+        }  # since then: it may have taken any
         self._on: set[str] = set()  # contacts and sources that were asked on, and not yet off again
         self._loading: set[str] = set()  # loads that were switched on, and not yet off again
         self._watching: threading.Event | None = None
@@ -166,20 +168,21 @@ class Safety:
 
     def _may(self, name: str, command: str, args: tuple[Any, ...]) -> None:
         """Refuse what is above a ceiling (OutOfRange) or against an interlock (Refused)."""
-        asked = _asked(self._roles[name], command, args)
+        role, asked = self._roles[name], _asked(self._roles[name], command, args)
         for quantity, value in asked.items():
-            self._below(name, quantity, value)
-        if self._roles[name] == "AcSource" and asked:
-            self._below_power(name, {**self._set[name], **asked})
-            if "voltage_v" in asked:
-                for load, drawn in list(self._drawn.items()):
-                    self._below_drawn(load, drawn, {name: asked["voltage_v"]})
-                for load, amperes in list(self._currents.items()):
-                    self._below_at(load, amperes, {name: asked["voltage_v"]})
-        if self._roles[name] == "AcLoad" and command == "set_power":
-            self._below_drawn(name, _drawn(args), {})
-        if self._roles[name] == "AcLoad" and command == "set_current":
-            self._below_at(name, asked["current_a"], {})
+            if quantity != "factor":
+                self._below(name, quantity, value)
+        # What is asked for is kept before the command goes out, whatever becomes of it: one that got lost may have been taken.
+        # And it is held against what others are set to in the same step, so that of two commands at once one sees the other.
+        with self._lock:
+            if role == "AcSource":
+                self._source_below(name, asked)
+            elif role == "AcLoad" and asked:
+                self._load_below(name, asked, {})
+            if asked and asked not in self._asked[name]:
+                self._asked[name].append(asked)
+            if role == "AcSource" and command == "on" and "voltage_v" not in self._set[name]:
+                self._feeds(name, None)  # it may have been set by hand, or by somebody before
         if command == "on":
             self._known(name)
         on = self._switches_on(name, command, args)
@@ -204,17 +207,15 @@ class Safety:
     def _taken(self, name: str, command: str, args: tuple[Any, ...]) -> None:
         """Keep what a device has taken."""
         with self._lock:
-            self._set[name] |= _asked(self._roles[name], command, args)
+            asked = _asked(self._roles[name], command, args)
+            if asked:
+                since = self._asked[name]
+                del since[: since.index(asked) + 1 if asked in since else 0]
+                self._set[name] = asked if self._roles[name] == "AcLoad" else self._set[name] | asked
             if self._roles[name] == "AcLoad" and command in ("on", "off", "reset"):
                 (self._loading.add if command == "on" else self._loading.discard)(name)
-            if self._roles[name] == "AcLoad" and command in ("set_current", "set_power", "reset"):
-                self._drawn.pop(name, None)
-                self._currents.pop(name, None)
-                if command == "set_power":
-                    self._drawn[name] = _drawn(args)
-                elif command == "set_current":
-                    self._currents[name] = float(args[0])
             if command == "reset":
+                self._asked[name].clear()
                 self._set[name] = {} if self._roles[name] == "AcSource" else {"current_a": 0.0}
             if self._roles[name] == "AcSource" and command in ("off", "reset"):
                 self._on.discard(self._sources[name])
@@ -240,76 +241,98 @@ class Safety:
                 f"{name}: {value:g} {unit} is above the bench's ceiling, {ceiling[1]}: {ceiling[0]:g} {unit}"
             )
 
-    def _below_power(self, name: str, settings: Mapping[str, float]) -> None:
-        if "voltage_v" in settings and "current_a" in settings:
-            self._below(name, "power_w", settings["voltage_v"] * settings["current_a"])
+    def _source_below(self, name: str, asked: Mapping[str, float]) -> None:
+        """Hold what a source is asked to be set to against its own ceiling of power, and those of the loads that it feeds."""
+        settings = [self._set[name], *self._asked[name]]
+        if asked:
+            amperes = [asked.get("current_a")] if "current_a" in asked else [one.get("current_a") for one in settings]
+            volts = [asked.get("voltage_v")] if "voltage_v" in asked else [one.get("voltage_v") for one in settings]
+            for power in (v * a for v in volts for a in amperes if v is not None and a is not None):
+                self._below(name, "power_w", power)
+        if "voltage_v" in asked:
+            self._feeds(name, asked["voltage_v"])
 
-    def _below_drawn(self, load: str, drawn: tuple[float, float], asked: Mapping[str, float]) -> None:
-        """A load that draws a power takes the more current the lower its voltage: the lowest that it may have by what its
-        sources are set to, with what is just `asked` of one of them."""
+    def _feeds(self, source: str, volts: float | None) -> None:
+        """Hold a source's voltage, None where it is not known, against the ceilings of the loads that it leads to."""
+        for load in self._inputs:
+            for drawn in (self._set[load], *self._asked[load]):
+                self._load_below(load, drawn, {source: volts})
+
+    def _load_below(self, load: str, drawn: Mapping[str, float], asked: Mapping[str, float | None]) -> None:
+        """Hold what a load is to draw against its ceilings: at the voltages that its sources may be set to, with what is just
+        `asked` of one of them. None there is a voltage that is not known."""
+        voltages = self._voltages(load)
+        if asked:
+            if not asked.keys() & voltages.keys():
+                return  # of a source that does not lead here
+            voltages |= {source: {volts} for source, volts in asked.items()}
+        if "power_w" in drawn:
+            self._below_drawn(load, drawn["power_w"], drawn["factor"], voltages, again=bool(asked))
+        elif "current_a" in drawn:
+            self._below_at(load, drawn["current_a"], drawn.get("factor", 1.0), voltages, again=bool(asked))
+
+    def _below_drawn(
+        self, load: str, power: float, factor: float, voltages: Mapping[str, set[float | None]], *, again: bool
+    ) -> None:
+        """A load that draws a power takes the more current the lower its voltage: the lowest that it may have."""
         ceiling = self._ceiling(load, "current_a")
         if ceiling is None:
             return
-        power, factor = drawn
-        voltages = self._voltages(load, asked)
-        if voltages is None:
-            return
-        unknown = sorted(source for source, volts in voltages.items() if volts is None)
+        unknown = sorted(source for source, volts in voltages.items() if None in volts)
         if unknown or not voltages:
             raise Refused(
                 f"{load}: what {' and '.join(unknown) or 'its source'} is set to is not known, and {ceiling[1]} is "
                 f"{ceiling[0]:g} A; set_output first, or set_current of {load} instead of set_power"
             )
-        volts = min(v for v in voltages.values() if v is not None)
+        volts = min(v for several in voltages.values() for v in several if v is not None)
         amperes = power / (volts * abs(factor)) if volts > 0 else math.inf
         if power > 0 and not amperes <= ceiling[0]:
             raise OutOfRange(
                 f"{load}: {power:g} W at a power factor of {factor:g} and {volts:g} V would draw {amperes:.3g} A, above the "
-                f"bench's ceiling, {ceiling[1]}: {ceiling[0]:g} A" + (f"; set_current of {load} first" if asked else "")
+                f"bench's ceiling, {ceiling[1]}: {ceiling[0]:g} A" + (f"; set_current of {load} first" if again else "")
             )
 
-    def _below_at(self, load: str, amperes: float, asked: Mapping[str, float]) -> None:
-        """A load that draws a current takes the more power the higher its voltage: the highest that it may have by what its
-        sources are set to, with what is just `asked` of one of them, or by their ceilings where that is not known."""
+    def _below_at(
+        self, load: str, amperes: float, factor: float, voltages: Mapping[str, set[float | None]], *, again: bool
+    ) -> None:
+        """A load that draws a current takes the more power the higher its voltage: the highest that it may have, or the
+        ceiling of a source where that is not known."""
         ceiling = self._ceiling(load, "power_w")
-        voltages = self._voltages(load, asked) if ceiling is not None else None
-        if ceiling is None or voltages is None or amperes <= 0:
+        if ceiling is None or amperes <= 0:
             return
-        highest = 0.0
-        for source, volts in voltages.items():
-            most = self._ceiling(source, "voltage_v") if volts is None and source in self._sources else None
-            if volts is None and most is None:
+        highest, remedy = 0.0, f"; set_current of {load} first" if again else ""
+        for source, several in voltages.items():
+            most = self._ceiling(source, "voltage_v") if None in several else None
+            if None in several and most is None:
                 raise Refused(
                     f"{load}: what {source} is set to is not known, and {ceiling[1]} is {ceiling[0]:g} W; set_output first, "
                     f"or set_power of {load} instead of set_current"
                 )
-            highest = max(highest, most[0] if most is not None else volts or 0.0)
-        if not amperes * highest <= ceiling[0]:
+            known = max((volts for volts in several if volts is not None), default=0.0)
+            if most is not None and most[0] > max(highest, known):
+                remedy = f"; {source} is not known to be set lower than its ceiling, {most[1]}: set_output first"
+            highest = max(highest, known, most[0] if most is not None else 0.0)
+        watts = amperes * abs(factor) * highest
+        if not watts <= ceiling[0]:
             raise OutOfRange(
-                f"{load}: {amperes:g} A at {highest:g} V would draw {amperes * highest:.4g} W, above the bench's ceiling, "
-                f"{ceiling[1]}: {ceiling[0]:g} W" + (f"; set_current of {load} first" if asked else "")
+                f"{load}: {amperes:g} A at a power factor of {factor:g} and {highest:g} V would draw {watts:.4g} W, above the "
+                f"bench's ceiling, {ceiling[1]}: {ceiling[0]:g} W{remedy}"
             )
 
-    def _voltages(self, load: str, asked: Mapping[str, float]) -> dict[str, float | None] | None:
-        """What may be the voltage at a load's input, by the source that leads there, with what is `asked` of one of them;
-        None in the place of one that is not known, and for all where what is asked is of a source that does not feed it."""
-        found = self._set_voltages(load)
-        if asked and not asked.keys() & found.keys():
-            return None
-        return {**found, **asked}
-
-    def _set_voltages(self, load: str) -> dict[str, float | None]:
+    def _voltages(self, load: str) -> dict[str, set[float | None]]:
+        """What may be the voltage at a load's input, by the source that leads there; None among them where that is not known."""
         node = self._site.nodes.get(str(self._inputs[load]))
         legs = node.legs if isinstance(node, Load) else (0,)
         devices = {source: device for device, source in self._sources.items()}
-        found: dict[str, float | None] = {}
+        found: dict[str, set[float | None]] = {}
         for above in _above(node):
-            source = self._site.nodes[above]
-            if above in devices:
-                found[devices[above]] = self._set[devices[above]].get("voltage_v")
+            source, device = self._site.nodes[above], devices.get(above)
+            if device is not None:
+                asked = {one["voltage_v"] for one in self._asked[device] if "voltage_v" in one}
+                found[device] = {self._set[device].get("voltage_v"), *asked}
             elif isinstance(source, Source):  # nobody here sets it: it is as the bench file says
                 ends = [source.voltages[leg] for leg in legs]
-                found[above] = abs(ends[0] - (ends[1] if len(ends) == 2 else 0))
+                found[above] = {abs(ends[0] - (ends[1] if len(ends) == 2 else 0))}
         return found
 
     def _known(self, name: str) -> None:
@@ -524,19 +547,15 @@ def _above(node: Node | None) -> Iterator[str]:
         node = node.parent
 
 
-def _drawn(args: tuple[Any, ...]) -> tuple[float, float]:
-    """Power in watts and power factor that `set_power` asks for."""
-    return float(args[0]), float(args[1]) if len(args) > 1 else 1.0
-
-
 def _asked(role: str, command: str, args: tuple[Any, ...]) -> dict[str, float]:
-    """What a command sets, by quantity. Other arguments (a power factor) have no ceiling of their own."""
+    """What a command sets, by quantity; of a load, with the power factor, which has no ceiling of its own."""
     if role == "AcSource" and command == "set_output":
         return {"voltage_v": float(args[0])}
     if role == "AcSource" and command == "set_limits":
         return {"limit_v": float(args[0]), "current_a": float(args[1])}
     if role == "AcLoad" and command in ("set_current", "set_power"):
-        return {"current_a" if command == "set_current" else "power_w": float(args[0])}
+        quantity = "current_a" if command == "set_current" else "power_w"
+        return {quantity: float(args[0]), "factor": float(args[1]) if len(args) > 1 else 1.0}
     return {}
 
 

@@ -47,7 +47,7 @@ def main(
 
 def _certify(runs: Runs, bench: Path, seed: int, only: list[str] | tuple[str, ...], scratch: Path) -> str:
     """One run; empty where it was PASS, else what it came to."""
-    arguments = ["--no-pictures", "--seed", str(seed), *(part for id_ in only for part in ("--only", id_))]
+    arguments = ["--seed", str(seed), *(part for id_ in only for part in ("--only", id_))]
     verdict = runs.certify(bench, scratch / str(seed), arguments, TIMEOUT_S)
     if isinstance(verdict, str):
         return verdict

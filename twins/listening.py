@@ -22,6 +22,8 @@ def why_not(no: OSError) -> str:
         return f"{what}; choose a port of 1024 or more, or 0 for a free one"
     if no.errno == errno.EADDRNOTAVAIL:
         return f"{what}: it is none of this machine's; choose one that is, {_LOCAL}"
+    if no.errno in (errno.EMFILE, errno.ENFILE):
+        return f"{what}; raise the limit with `ulimit -n`, or let fewer listen"
     return f"{what}; choose another address of this machine, {_LOCAL}"
 
 

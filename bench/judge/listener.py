@@ -56,14 +56,16 @@ class Listener:
         """`only` are the ids that the run is to decide, none of them where it is all: what else its tests decide may have
         other tests, which do not run. `tripped` tells what on the bench has switched itself off, None as long as nothing has:
         no test counts then. The run ends after the test with which all of `until_failed` have failed: an id by a check
-        on it, a scenario by any in one of its tests. Where nothing is named it goes to its end."""
+        on it, a scenario by any in one of the tests of its steps. Where nothing is named it goes to its end."""
         self.judge = judge
         self._only = frozenset(only)
         self._last: dict[str, str] = {}
         self._tripped = tripped
         self._standing = set(until_failed)
-        self.ended_early = False
-        """Whether tests were left out because all of `until_failed` had failed."""
+        self.left_out: tuple[str, ...] = ()
+        """Names of the tests that did not run because all of `until_failed` had failed."""
+        self.undecided: frozenset[str] = frozenset()
+        """The ids that those would have decided."""
         self.tests: list[TestVerdict] = []
         self.interrupted = False
         """Whether somebody stopped the run with a signal."""
@@ -125,12 +127,31 @@ class Listener:
         if self._standing and verdict is not Verdict.ERROR:
             self._standing -= self._fallen({check.id for check in checks if check.verdict is Verdict.FAIL})
             if not self._standing:
-                self.ended_early = _leave_out_the_rest(data)
+                self._end_early(data, result)
 
     def _fallen(self, failed: set[str]) -> set[str]:
-        """The ids that failed in the test that has ended, and the scenarios that it belongs to where any did."""
-        scenarios = {self.judge.catalogue[id_].scenario for id_ in self._ids} if failed else set()
-        return failed | {name for name in scenarios if name is not None}
+        """The ids that failed in the test that has ended, and the scenarios of whose steps it is a test where any did."""
+        catalogue, fallen = self.judge.catalogue, set(failed)
+        for id_ in self._ids if failed else ():
+            scenario = catalogue[id_].scenario
+            if scenario is not None and id_ in catalogue.expand(scenario):
+                fallen.add(scenario)
+        return fallen
+
+    def _end_early(self, data: Any, result: Any) -> None:
+        """Take the tests that follow out of the run, and say so on the first page of Robot's own report."""
+        rest = _take_out_the_rest(data)
+        self.left_out = tuple(test.name for test in rest)
+        ids: set[str] = set()
+        for test in rest:
+            with contextlib.suppress(BadInput):  # of a tag that names no id
+                ids |= set(self.judge.catalogue.decided_by([str(tag) for tag in test.tags]))
+        self.undecided = frozenset(ids)
+        suite = result.parent
+        while suite.parent is not None:
+            suite = suite.parent
+        if rest:
+            suite.metadata["Ended early"] = f"all that was asked for had failed; {len(rest)} tests were left out"
 
     def _show(self, result: Any, verdict: Verdict, checks: list[Check], failure: str | None) -> None:
         if not self._ids and failure is None:
@@ -149,18 +170,19 @@ class Listener:
         result.message = "\n".join(bad)
 
 
-def _leave_out_the_rest(test: Any) -> bool:
-    """Take the tests that follow out of the run; whether there were any. Suite teardowns still run."""
-    left_out = False
-    one, siblings = test, test.parent.tests
-    while True:
-        later = siblings.index(one) + 1
-        left_out = left_out or later < len(siblings)
+def _take_out_the_rest(test: Any) -> list[Any]:
+    """Take the tests that follow out of the run, and return them. Suite teardowns still run."""
+    later = test.parent.tests.index(test) + 1
+    rest = list(test.parent.tests[later:])
+    del test.parent.tests[later:]
+    suite = test.parent
+    while suite.parent is not None:
+        siblings = suite.parent.suites
+        later = siblings.index(suite) + 1
+        rest += [test for sibling in siblings[later:] for test in sibling.all_tests]
         del siblings[later:]
-        one = one.parent
-        if one.parent is None:
-            return left_out
-        siblings = one.parent.suites
+        suite = suite.parent
+    return rest
 
 
 _FRAME = re.compile(

@@ -170,7 +170,8 @@ def _short(source: Any) -> str:
 
 
 def last_verdicts(runs: Path, limit: int = 100) -> dict[str, str]:
-    """The verdict on each id in the newest complete record without defects that has it."""
+    """The verdict on each id in the newest complete record without defects that has it. Of a run that ended early only what
+    failed counts: it was after nothing else."""
     found: dict[str, str] = {}
     for record in newest_first(runs)[:limit]:
         if state(record) != "complete":
@@ -184,7 +185,9 @@ def last_verdicts(runs: Path, limit: int = 100) -> dict[str, str]:
         if verdict.get("defects"):
             continue
         for row in verdict.get("requirements", []):
-            if isinstance(row, dict) and {"id", "verdict"} <= row.keys():
+            if not (isinstance(row, dict) and {"id", "verdict"} <= row.keys()):
+                continue
+            if row["verdict"] == "FAIL" or not verdict.get("left_out"):
                 found.setdefault(str(row["id"]), str(row["verdict"]))
     return found
 

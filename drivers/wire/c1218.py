@@ -320,7 +320,8 @@ class Station:
         return out
 
     def send(self, message: bytes) -> None:
-        """Begin to send a message; TooLong where it does not fit. What was still being sent is dropped."""
+        """Begin to send a message, in the place of what was still being sent. TooLong where it does not fit: then nothing is
+        changed."""
         first, *rest = packets_of(message, self.packet_size, self.packets)
         self.failed = False
         self.naks = 0

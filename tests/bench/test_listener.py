@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -328,8 +329,35 @@ def test_a_run_may_end_as_soon_as_all_that_was_asked_for_has_failed(
     )
     (runner.path / "suites" / "tiny_later.robot").write_text(later, encoding="utf-8")
     result = runner.run(FOUR.format(two=two), only=only, until_failed=True)
-    assert ([test.name for test in result.tests], result.ended_early) == (ran, early)
-    assert result.as_json()["ended_early"] is early
+    assert ([test.name for test in result.tests], bool(result.left_out)) == (ran, early)
+    assert bool(result.as_json()["left_out"]) is early
+    assert any("ended early" in line for line in result.lines()) is early
+    report = (result.record / "output.xml").read_text(encoding="utf-8")
+    assert ("all that was asked for had failed" in report) is early
+
+
+def test_what_tests_that_were_left_out_would_have_decided_is_inconclusive(runner: Runner) -> None:
+    """Two has found C3-FR-05 good, but Three decides it as well."""
+    tests = (
+        "One\n    [Tags]    C3-FR-15    C3-FR-05\n    Check    C3-FR-15    bad\n    Check    C3-FR-05    good\n"
+        "Two\n    [Tags]    C3-FR-05    C3-MSG-12\n    Check    C3-FR-05    good\n    Check    C3-MSG-12    good\n"
+    )
+    result = runner.run(tests, only=("C3-FR-15", "C3-FR-05"), until_failed=True)
+    assert verdicts(result)["C3-FR-05"] == "PASS", "it did not fail: the run goes on"
+    shutil.rmtree(result.record)
+    result = runner.run(tests, only=("C3-FR-15",), until_failed=True)
+    assert result.left_out == ()
+    shutil.rmtree(result.record)
+    both = (
+        tests
+        + "Three\n    [Tags]    C3-FR-15    C3-FR-05\n    Check    C3-FR-15    good\n    Check    C3-FR-05    good\n"
+    )
+    result = runner.run(both, only=("C3-FR-15",), until_failed=True)
+    assert result.left_out == ("Three",)
+    assert verdicts(result) == {"C3-FR-05": "INCONCLUSIVE", "C3-FR-15": "FAIL"}
+    (undecided,) = [judged for judged in result.judged if judged.id == "C3-FR-05"]
+    assert undecided.remark == "the run ended before all its tests: all that was asked for had failed"
+    assert undecided.systems == {"Meter": Verdict.INCONCLUSIVE}
 
 
 def test_an_id_that_no_test_decides_is_inconclusive(runner: Runner) -> None:
@@ -345,6 +373,7 @@ def test_an_id_that_no_test_decides_is_inconclusive(runner: Runner) -> None:
         ({"only": ("C3-FR-151",)}, "no requirement 'C3-FR-151' in the catalogue; nearest: C3-FR-15"),
         ({"defects": ("no_receit",)}, "no defect 'no_receit'; nearest: no_receipt"),
         ({"seed": -1}, "a seed of -1"),
+        ({"until_failed": True}, "until what has failed\\? name it with --only"),
         ({"suites": Path("/nowhere")}, "/nowhere: no such directory of suites"),
     ],
 )

@@ -38,10 +38,12 @@ class Project:
             defects=catalogue,
         )
 
-    def ran(self, name: str, verdicts: dict[str, str], *, defects: tuple[str, ...] = (), seal: bool = True) -> None:
+    def ran(
+        self, name: str, verdicts: dict[str, str], *, defects: tuple[str, ...] = (), seal: bool = True, **more: Any
+    ) -> None:
         record = Record.new(1, self.path / "runs" / name)
         rows = [{"id": id_, "verdict": verdict} for id_, verdict in verdicts.items()]
-        record.write_json("verdict.json", {"verdict": "PASS", "defects": list(defects), "requirements": rows})
+        record.write_json("verdict.json", {"verdict": "PASS", "defects": list(defects), "requirements": rows, **more})
         if seal:
             record.seal()
 
@@ -167,6 +169,13 @@ def test_the_last_verdict_is_of_the_newest_complete_record_of_a_healthy_bench(pr
     project.ran("d", {"C3-FR-15": "ERROR"}, seal=False)
     found = project.traced("C3-FR-15", one("C3-FR-15"), {})
     assert (row(found, "C3-FR-15")["verdict"], row(found, "C3-FR-05")["verdict"]) == ("PASS", "PASS")
+
+
+def test_of_a_run_that_ended_early_only_what_failed_is_a_last_verdict(project: Project) -> None:
+    project.ran("a", {"C3-FR-15": "PASS", "C3-FR-05": "PASS"})
+    project.ran("b", {"C3-FR-15": "FAIL", "C3-FR-05": "INCONCLUSIVE"}, left_out=["Two"])
+    found = project.traced("C3-FR-15", one("C3-FR-15"), {})
+    assert (row(found, "C3-FR-15")["verdict"], row(found, "C3-FR-05")["verdict"]) == ("FAIL", "PASS")
 
 
 def test_the_projects_own_trace_has_no_errors_and_nothing_open() -> None:

@@ -65,12 +65,10 @@ LONG = {
     "make certify-wall": "make certify-wall WALL=C3-BR-02",
     "make soak": "make soak SOAK='--seeds 1 --only C3-FR-15'",
     "make bench": "make bench BENCH=display",
-    "twinbench defects": "twinbench defects no_receipt",
-    "twinbench defects --json": "twinbench defects no_receipt --json",
-    "twinbench defects --matrix": "tests/bench/test_trace.py works out the matrix of one of them",
+    "twinbench defects --matrix": "twinbench defects no_receipt --matrix",
 }
 """Commands that pages name within a line and that take many minutes: the same with less to do, which tests/docs/test_long.py
-runs, or what else stands for them."""
+runs."""
 NAMED = {
     "make lint": ".ci/run begins with it",
     "make test": ".ci/run runs it: it is what runs this very file",
@@ -79,9 +77,11 @@ NAMED = {
     "make help": "tests/docs/test_docs.py runs it",
     "make trace": "tests/docs/test_docs.py runs it",
     "make node-client": "tests/mirror/test_outsiders.py fails where it was not run",
-    "make lock": "needs a network, and changes what is locked in requirements/run.txt",
+    "make lock": "tests/docs/test_long.py runs it in a copy",
     "python docs/draw_opcua.py": "tests/mirror/test_picture.py holds the picture against what it draws",
     "twinbench certify --defect no_receipt --only C3-FR-15": "tests/bench/test_cli.py runs it",
+    "twinbench defects": "docs/prepayment.md runs one of them",
+    "twinbench defects --json": "tests/bench/test_cli.py runs one of them",
     "twinbench fleet --meters 5000000 --days 30": "tests/docs/test_long.py runs it",
     **LONG,
 }
@@ -111,12 +111,10 @@ def test_a_command_within_a_line_is_run_too_or_stands_in_a_list() -> None:
 def test_the_pages_tell_which_commands_are_run_with_less_to_do() -> None:
     text = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
     (told,) = re.findall(r"what takes many minutes or an hour is run with less to do: (.*?)\. Of", text, re.DOTALL)
-    spans = set(re.findall(r"`([^`]+)`", told))
-    assert {span for span in spans if not span.startswith("--")} | {
-        f"twinbench defects {o}" for o in spans if o[:2] == "--"
-    } == (
-        LONG.keys() - {"twinbench defects --json"}  # the same, said to a machine
-    )
+    assert set(re.findall(r"`([^`]+)`", told)) == {
+        *LONG,
+        "twinbench defects",
+    }  # without a name: docs/prepayment.md gives one
 
 
 def test_the_jobs_that_are_only_named_and_quick_run(tmp_path: Path) -> None:

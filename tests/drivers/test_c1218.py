@@ -272,6 +272,19 @@ def test_a_message_beyond_what_was_negotiated_is_refused() -> None:
         host.send(bytes(113))
 
 
+def test_a_message_that_does_not_fit_drops_nothing_that_is_under_way() -> None:
+    host, device = pair(64, 3)
+    message = bytes(range(150))
+    host.send(message)
+    got = device.feed(host.take())
+    with pytest.raises(TooLong):
+        host.send(bytes(1_000))
+    while not got:
+        host.feed(device.take())
+        got = device.feed(host.take())
+    assert got == [message]
+
+
 def test_a_packet_is_sent_four_times_and_then_given_up() -> None:
     host, _ = pair()
     host.send(b"\x20")

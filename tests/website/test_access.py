@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -192,17 +193,52 @@ def test_neither_password_nor_session_stand_anywhere_in_the_data_base(
         assert secret.encode() not in kept
 
 
+def test_first_passwords_are_hashed_once_when_somebody_first_comes(web_town: Callable[..., WebTown]) -> None:
+    unhashed = [{k: v for k, v in customer.items() if k != "password_hash"} for customer in CUSTOMERS]
+    here = web_town(customers=unhashed, passwords=PASSWORDS)
+
+    def logins() -> dict[str, str]:
+        with here.town.utility._engine.connect() as connection:
+            return {
+                row.login: row.password for row in connection.execute(text("select login, password from web_logins"))
+            }
+
+    guest = here.visitor()
+    guest.get("/sign-in")
+    assert logins().keys() == {"desk-1"}, "whose hash the bench file has"
+    guest.sign_in("somebody unknown", "moonlight sonata")
+    assert guest.last.status_code == 403
+    hashes = logins()
+    assert hashes.keys() == PASSWORDS.keys(), "those of all, whoever came"
+    for login in ("C-1", "C-2"):
+        guest.sign_in(login)
+        assert guest.last.status_code == 200
+        here.visitor().sign_in(login, "wrong")
+    assert here.visitors[-1].last.status_code == 403
+    assert logins() == hashes, "and once"
+
+
 def test_every_answer_carries_the_security_headers_and_bench_time(here: WebTown) -> None:
     ada = here.visitor("C-1")
     here.town.after(3_600)
-    for path in ("/", f"/accounts/{ACCOUNT}", "/nowhere", "/static/site.css", "/static/..%2fapp.py", "/live/x"):
+    (versioned,) = re.findall(r'rel="stylesheet" href="([^"]+)"', ada.get("/"))
+    for path in (
+        "/",
+        f"/accounts/{ACCOUNT}",
+        "/nowhere",
+        "/static/site.css",
+        versioned,
+        "/static/..%2fapp.py",
+        "/live/x",
+    ):
         ada.get(path)
         headers = ada.last.headers
         assert "default-src 'none'" in headers["content-security-policy"], path
         assert "'unsafe" not in headers["content-security-policy"]
         assert (headers["x-content-type-options"], headers["x-frame-options"]) == ("nosniff", "DENY")
         assert headers["date"].endswith("01:00:00 GMT" if here.town.clock.now().hour == 1 else "GMT")
-        assert headers["cache-control"] == ("public, max-age=86400" if path == "/static/site.css" else "no-store")
+        kept = {"/static/site.css": "public, max-age=86400", versioned: "public, max-age=315360000"}
+        assert headers["cache-control"] == kept.get(path, "no-store")
     cookies = here.visitor().http.get("/sign-in").headers["set-cookie"].lower()
     assert "httponly" in cookies
     assert "samesite=lax" in cookies

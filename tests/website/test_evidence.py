@@ -29,3 +29,12 @@ def test_pictures_of_the_website_are_in_the_record_and_its_manifest(tmp_path: Pa
     assert verify(result.record) == []
     pictures[0].write_bytes(content + b" ")
     assert any(pictures[0].name in complaint for complaint in verify(result.record))
+
+
+def test_a_bare_run_has_neither_pictures_nor_pages_and_the_same_verdict(tmp_path: Path) -> None:
+    out = tmp_path / "record"
+    result = certify(BENCH, only=("C3-S1.12",), out=out, console=Console(quiet=True), bare=True)
+    assert (result.verdict, result.problems) == (Verdict.PASS, [])
+    assert [*out.rglob("*.png"), *out.rglob("*.html")] == []
+    assert json.loads((out / "verdict.json").read_text(encoding="utf-8"))["bare"]
+    assert verify(out) == []

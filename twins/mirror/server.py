@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import errno
 import math
 import socket
 import time
@@ -134,7 +135,7 @@ class Mirror:
         try:
             await server.start()
         except OSError as no:
-            raise _taken(config.host, config.port, no) from no
+            raise _not_served(config.host, config.port, no) from no
         self._serving = True
         assert server.bserver is not None
         self.url = f"opc.tcp://{_bracketed(config.host)}:{server.bserver.port}"
@@ -388,8 +389,9 @@ def _bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def _taken(host: str, port: int, no: OSError) -> MirrorError:
-    return MirrorError(f"mirror.port: {not_served(host, port, no)}")
+def _not_served(host: str, port: int, no: OSError) -> MirrorError:
+    key = "port" if no.errno in (errno.EADDRINUSE, errno.EACCES) else "host"
+    return MirrorError(f"mirror.{key}: {not_served(host, port, no)}")
 
 
 def _check_free(host: str, port: int) -> None:
@@ -402,4 +404,4 @@ def _check_free(host: str, port: int) -> None:
             trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             trial.bind(address)
     except OSError as no:
-        raise _taken(host, port, no) from no
+        raise _not_served(host, port, no) from no
