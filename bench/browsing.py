@@ -216,7 +216,8 @@ class Browsing:
         return self.follow(f'[data-action="{action}"]')
 
     def follow(self, css: str) -> Shown:
-        """Click on an element that leads to a page and wait for it; what that shows. NoPage where nobody could click on it.
+        """Click on an element that leads to a page and wait for it; what that shows. NoPage where nobody sees it, or it cannot be
+        pressed.
 
         The click is the element's own: where a page moves as it refreshes itself, one at a place may land beside it.
         """

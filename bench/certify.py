@@ -258,7 +258,8 @@ class Result:
     left_out: tuple[str, ...] = ()
     """Names of the tests that did not run because all that was asked for had failed."""
     bare: bool = False
-    """Whether only the verdict was wanted: the record has no pictures of pages and no pages of Robot's, by intent."""
+    """Whether only the verdict was wanted: by intent nobody has looked for deviations, and the record has no pictures of pages
+    and no pages of Robot's."""
     digest: str = ""
 
     @property
@@ -291,7 +292,7 @@ class Result:
             "systems": {name: verdict.value for name, verdict in self.systems.items()},
             "problems": list(self.problems),
             "shortened": list(self.shortened),
-            "deviations": _timed(self.deviations),
+            "deviations": None if self.bare else _timed(self.deviations),
             "disagreements": _timed(self.disagreements),
             "requirements": [judged.as_json() for judged in self.judged],
         }
@@ -451,16 +452,20 @@ def certify(
     rule: Rule = Rule.GUARDED,
     suites: Path = SUITES,
     catalogue: Catalogue | None = None,
+    links: Mapping[str, str] | None = None,
     until_failed: bool = False,
     bare: bool = False,
 ) -> Result:
     """Run the suites on a bench, judge, and leave a record; BadInput for anything that was given wrong.
 
     `only` are ids of requirements or scenarios; without them everything runs. `open_bench` is given where the bench isn't to
-    be made of the bench file as it stands. `out` is the record's own directory. With `until_failed` the run ends as soon as
-    each of `only` has failed, a scenario with any of its tests: what is left undecided then is INCONCLUSIVE. A `bare` run is
-    for who wants the verdict alone: no pictures of pages, no log and report by Robot. Whatever goes wrong on the bench itself
-    makes the verdict ERROR and stands in `problems`.
+    be made of the bench file as it stands; `links` lead elsewhere than it says. `out` is the record's own directory.
+
+    With `until_failed` the run ends as soon as each of `only` has failed, a scenario with any of its tests: what is left
+    undecided then is INCONCLUSIVE. A `bare` run is for who wants the verdict alone: no mirror, so that nobody looks whether a
+    real device leaves its model, no pictures of pages, no log and report by Robot.
+
+    Whatever goes wrong on the bench itself makes the verdict ERROR and stands in `problems`.
     """
     catalogue = catalogue or requirements.load()
     wanted = tuple(dict.fromkeys(id_ for given in only for id_ in catalogue.expand(given)))
@@ -490,7 +495,8 @@ def certify(
     with record, _Shown(console) as shown, _browser_ahead(browses, not bare) as browser:
         try:
             record.write("bench.yaml", masked_text(bench_file.read_text(encoding="utf-8")))
-            with (open_bench or opened)(bench_file, seed=seed, defects=tuple(defects), record=record) as bench:
+            opener = open_bench or functools.partial(opened, links=links, mirror=not bare)
+            with opener(bench_file, seed=seed, defects=tuple(defects), record=record) as bench:
                 standing = bench
                 record.follow(lambda: bench.now)
                 judge.follow(lambda: bench.now)
@@ -645,12 +651,11 @@ def _judged(
             if problems:
                 remark, verdict = f"the run did not get there: {problems[0]}", Verdict.ERROR
             systems = {system: [verdict] for system in requirement.applies_to}
-        if id_ in undecided and verdict not in (Verdict.FAIL, Verdict.ERROR):
-            remark, verdict = (
-                "the run ended before all its tests: all that was asked for had failed",
-                Verdict.INCONCLUSIVE,
-            )
-            systems = {system: [verdict] for system in systems}
+        if id_ in undecided:
+            systems = {s: [Verdict.INCONCLUSIVE] if set(of) == {Verdict.PASS} else of for s, of in systems.items()}
+            if verdict is Verdict.PASS or not checks:
+                remark = "the run ended before all its tests: all that was asked for had failed"
+                verdict = Verdict.INCONCLUSIVE
         found.append(Judged(id_, {s: worst(v) for s, v in sorted(systems.items())}, verdict, checks, remark))
     return tuple(found)
 

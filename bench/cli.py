@@ -7,7 +7,6 @@ import signal
 import sys
 import time
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -80,13 +79,13 @@ def certify(
         ),
     ] = False,
     bare: Annotated[
-        bool, typer.Option("--bare", help="Only judge: no mirror, no pictures of pages, no log and report by Robot.")
+        bool,
+        typer.Option("--bare", help="Only judge: no mirror (nor deviations), no pictures of pages, no log by Robot."),
     ] = False,
     as_json: Json = False,
 ) -> None:
     """Run the suites and judge. Exit: 0 PASS, 1 FAIL, 2 INCONCLUSIVE, 3 ERROR, 4 bad input."""
     from bench.certify import certify as judge
-    from bench.certify import opened
     from bench.inventory import links_of
 
     result = judge(
@@ -95,7 +94,7 @@ def certify(
         defects=tuple(defect or ()),
         seed=seed,
         out=out,
-        open_bench=partial(opened, links=links_of(links) if links else None, mirror=not bare),
+        links=links_of(links) if links else None,
         console=_progress(as_json),
         until_failed=until_failed,
         bare=bare,

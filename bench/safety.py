@@ -11,6 +11,7 @@ import math
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -94,6 +95,20 @@ class Placed(Protocol):
 
 
 @dataclass(frozen=True)
+class _Asked:
+    """What a device was asked to be set to, and may have taken: by quantity, with the thread that asked and its moment."""
+
+    values: Mapping[str, float]
+    thread: int
+    at: float
+
+    @property
+    def under_way(self) -> bool:
+        """Whether another thread may still be at it: drivers give up long before a minute is over."""
+        return self.thread != threading.get_ident() and time.monotonic() - self.at < 60
+
+
+@dataclass(frozen=True)
 class _Output:
     """What one command switches on: contacts that it closes, sources that it turns on."""
 
@@ -153,9 +168,8 @@ class Safety:
         self._inputs = {name: device.options.get("load") for name, device in devices.items() if device.role == "AcLoad"}
         self._lock = threading.Lock()
         self._set: dict[str, dict[str, float]] = {name: {} for name in devices}  # what each is known to have taken last
-        self._asked: dict[str, list[dict[str, float]]] = {
-            name: [] for name in devices
-        }  # since then: it may have taken any
+        self._asked: dict[str, list[_Asked]] = {name: [] for name in devices}  # beside it: each may have been taken
+        self._reset: set[str] = set()  # sources that were asked to reset, and may have no limits since
         self._on: set[str] = set()  # contacts and sources that were asked on, and not yet off again
         self._loading: set[str] = set()  # loads that were switched on, and not yet off again
         self._watching: threading.Event | None = None
@@ -179,8 +193,10 @@ class Safety:
                 self._source_below(name, asked)
             elif role == "AcLoad" and asked:
                 self._load_below(name, asked, {})
-            if asked and asked not in self._asked[name]:
-                self._asked[name].append(asked)
+            if asked:
+                self._asked[name].append(_Asked(asked, threading.get_ident(), time.monotonic()))
+            if role == "AcSource" and command == "reset":
+                self._reset.add(name)
             if role == "AcSource" and command == "on" and "voltage_v" not in self._set[name]:
                 self._feeds(name, None)  # it may have been set by hand, or by somebody before
         if command == "on":
@@ -209,13 +225,18 @@ class Safety:
         with self._lock:
             asked = _asked(self._roles[name], command, args)
             if asked:
-                since = self._asked[name]
-                del since[: since.index(asked) + 1 if asked in since else 0]
-                self._set[name] = asked if self._roles[name] == "AcLoad" else self._set[name] | asked
+                load = self._roles[name] == "AcLoad"  # of which each command sets all
+                self._asked[name] = [
+                    one for one in self._asked[name] if one.under_way or not (load or one.values.keys() == asked.keys())
+                ]
+                self._set[name] = asked if load else self._set[name] | asked
+                if "limit_v" in asked:
+                    self._reset.discard(name)
             if self._roles[name] == "AcLoad" and command in ("on", "off", "reset"):
                 (self._loading.add if command == "on" else self._loading.discard)(name)
             if command == "reset":
-                self._asked[name].clear()
+                self._asked[name] = [one for one in self._asked[name] if one.under_way]
+                self._reset.discard(name)
                 self._set[name] = {} if self._roles[name] == "AcSource" else {"current_a": 0.0}
             if self._roles[name] == "AcSource" and command in ("off", "reset"):
                 self._on.discard(self._sources[name])
@@ -243,7 +264,7 @@ class Safety:
 
     def _source_below(self, name: str, asked: Mapping[str, float]) -> None:
         """Hold what a source is asked to be set to against its own ceiling of power, and those of the loads that it feeds."""
-        settings = [self._set[name], *self._asked[name]]
+        settings = [self._set[name], *(one.values for one in self._asked[name])]
         if asked:
             amperes = [asked.get("current_a")] if "current_a" in asked else [one.get("current_a") for one in settings]
             volts = [asked.get("voltage_v")] if "voltage_v" in asked else [one.get("voltage_v") for one in settings]
@@ -255,17 +276,17 @@ class Safety:
     def _feeds(self, source: str, volts: float | None) -> None:
         """Hold a source's voltage, None where it is not known, against the ceilings of the loads that it leads to."""
         for load in self._inputs:
-            for drawn in (self._set[load], *self._asked[load]):
+            for drawn in (self._set[load], *(one.values for one in self._asked[load])):
                 self._load_below(load, drawn, {source: volts})
 
     def _load_below(self, load: str, drawn: Mapping[str, float], asked: Mapping[str, float | None]) -> None:
-        """Hold what a load is to draw against its ceilings: at the voltages that its sources may be set to, with what is just
+        """Hold what a load is to draw against its ceilings: at the voltages that its sources may be set to, or at what is just
         `asked` of one of them. None there is a voltage that is not known."""
         voltages = self._voltages(load)
         if asked:
-            if not asked.keys() & voltages.keys():
-                return  # of a source that does not lead here
-            voltages |= {source: {volts} for source, volts in asked.items()}
+            voltages = {source: {volts} for source, volts in asked.items() if source in voltages}
+            if not voltages:
+                return  # it does not lead here
         if "power_w" in drawn:
             self._below_drawn(load, drawn["power_w"], drawn["factor"], voltages, again=bool(asked))
         elif "current_a" in drawn:
@@ -300,7 +321,7 @@ class Safety:
         ceiling = self._ceiling(load, "power_w")
         if ceiling is None or amperes <= 0:
             return
-        highest, remedy = 0.0, f"; set_current of {load} first" if again else ""
+        highest, unset = 0.0, ""
         for source, several in voltages.items():
             most = self._ceiling(source, "voltage_v") if None in several else None
             if None in several and most is None:
@@ -309,10 +330,12 @@ class Safety:
                     f"or set_power of {load} instead of set_current"
                 )
             known = max((volts for volts in several if volts is not None), default=0.0)
-            if most is not None and most[0] > max(highest, known):
-                remedy = f"; {source} is not known to be set lower than its ceiling, {most[1]}: set_output first"
-            highest = max(highest, known, most[0] if most is not None else 0.0)
+            if known > highest:
+                highest, unset = known, ""
+            if most is not None and most[0] > highest:
+                highest, unset = most[0], f"{source} is not known to be set lower than its ceiling, {most[1]}"
         watts = amperes * abs(factor) * highest
+        remedy = f"; {unset}: set_output first" if unset else f"; set_current of {load} first" if again else ""
         if not watts <= ceiling[0]:
             raise OutOfRange(
                 f"{load}: {amperes:g} A at a power factor of {factor:g} and {highest:g} V would draw {watts:.4g} W, above the "
@@ -328,7 +351,7 @@ class Safety:
         for above in _above(node):
             source, device = self._site.nodes[above], devices.get(above)
             if device is not None:
-                asked = {one["voltage_v"] for one in self._asked[device] if "voltage_v" in one}
+                asked = {one.values["voltage_v"] for one in self._asked[device] if "voltage_v" in one.values}
                 found[device] = {self._set[device].get("voltage_v"), *asked}
             elif isinstance(source, Source):  # nobody here sets it: it is as the bench file says
                 ends = [source.voltages[leg] for leg in legs]
@@ -346,7 +369,9 @@ class Safety:
             ceiling = self._ceiling(name, quantity)
             if ceiling is None or (quantity == "voltage_v" and not source):
                 continue
-            if source:
+            if source and name in self._reset and quantity != "voltage_v":
+                command, known = "set_limits", False
+            elif source:
                 wanted = {"power_w": {"voltage_v", "current_a"}}.get(quantity, {quantity})
                 known = wanted <= settings.keys()
             else:

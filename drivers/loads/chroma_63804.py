@@ -147,4 +147,7 @@ class Chroma63804Driver(ScpiDriver):
             self._write("*RST")
             self.wait(_RESET_S)
             self._set_up()
+            refusal = self._refusal("*RST")  # nothing before has been answered
+            if refusal is not None:
+                raise refusal
             self.tell("reset")

@@ -148,4 +148,7 @@ class Chroma61604Driver(ScpiDriver):
             self._write("*RST")
             self.wait(_RESET_S)
             self._set_up()
+            refusal = self._refusal("*RST")  # nothing before has been answered
+            if refusal is not None:
+                raise refusal
             self.tell("reset")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import ast
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -100,8 +101,41 @@ def test_what_got_lost_may_have_been_taken(benches: Benches) -> None:
 def _silent(bench: Bench, name: str) -> Iterator[None]:
     twin: Any = bench.twins[name]
     bench.call(twin.inject, "silent", True)
-    yield
-    bench.call(twin.inject, "silent", False)
+    try:
+        yield
+    finally:
+        bench.call(twin.inject, "silent", False)
+
+
+def test_what_got_lost_stays_until_the_next_of_its_kind_is_taken(benches: Benches) -> None:
+    bench = benches({"ceilings": {"source": {"power_w": 2200}, "load": {"power_w": 700}}}, _modest)
+    source, load = bench.device("source"), bench.device("load")
+    source.set_output(120, 60)
+    with _silent(bench, "source"), pytest.raises(LinkLost):
+        source.set_limits(264, 15)
+    source.set_output(120, 60)  # the limit may be 15 A still
+    refused(OutOfRange, lambda: source.set_output(240, 60), "3600 W", "twinbench.safety.ceilings.source.power_w")
+    source.set_limits(264, 5)
+    with _silent(bench, "source"), pytest.raises(LinkLost):
+        source.set_output(240, 60)
+    source.set_limits(264, 5)  # the voltage may be 240 V still
+    refused(OutOfRange, lambda: load.set_current(5), "1200 W")
+    for volts in (200, 240):
+        with _silent(bench, "source"), pytest.raises(LinkLost):
+            source.set_output(volts, 60)
+    source.set_output(120, 60)
+    load.set_current(5)
+
+
+def test_after_a_reset_that_got_lost_a_source_may_have_no_limits(benches: Benches) -> None:
+    bench = benches({"ceilings": {"source": {"current_a": 9}}}, _modest)
+    source = bench.device("source")
+    source.off()
+    with _silent(bench, "source"), pytest.raises(LinkLost):
+        source.reset()
+    refused(Refused, source.on, "not known", "twinbench.safety.ceilings.source.current_a", "set_limits first")
+    source.set_limits(250, 5)
+    source.on()
 
 
 def test_of_two_that_are_right_by_themselves_and_too_much_together_not_both_get_through(benches: Benches) -> None:
@@ -110,20 +144,35 @@ def test_of_two_that_are_right_by_themselves_and_too_much_together_not_both_get_
     for _ in range(10):
         load.set_current(1)
         source.set_output(120, 60)
-        begin, taken = threading.Barrier(2), []
+        begin = threading.Barrier(2)
 
-        def set_to(what: Callable[..., None], *args: float, begin: Any = begin, taken: list[Any] = taken) -> None:
+        def set_to(what: Callable[..., None], *args: float, begin: threading.Barrier = begin) -> str:
             begin.wait()
-            with suppress(OutOfRange):
+            try:
                 what(*args)
-                taken.append(args)
+            except OutOfRange:
+                return "refused"
+            return "taken"
 
-        both = [threading.Thread(target=set_to, args=a) for a in ((load.set_current, 5), (source.set_output, 240, 60))]
-        for thread in both:
-            thread.start()
-        for thread in both:
-            thread.join()
-        assert len(taken) == 1
+        with ThreadPoolExecutor(2) as both:
+            became = both.submit(set_to, load.set_current, 5), both.submit(set_to, source.set_output, 240, 60)
+            assert {one.result() for one in became} == {"taken", "refused"}
+
+
+def test_who_is_still_at_the_same_device_is_not_forgotten(benches: Benches) -> None:
+    """Somebody else's 240 V wait for the source's lock while 120 V are taken."""
+    bench = benches({"ceilings": {"load": {"power_w": 700}}}, _modest)
+    source, load = bench.device("source"), bench.device("load")
+    load.set_current(1)
+    with ThreadPoolExecutor(1) as other:
+        with source.lock:
+            waits = other.submit(source.set_output, 240, 60)
+            while not bench.safety._asked["source"]:
+                assert not waits.done()
+            source.set_output(120, 60)
+            refused(OutOfRange, lambda: load.set_current(5), "240 V", "1200 W")
+        waits.result(10)
+    refused(OutOfRange, lambda: load.set_current(5), "240 V", "1200 W")
 
 
 def test_a_source_that_somebody_else_set_does_not_feed_a_load_beyond_its_ceiling(benches: Benches) -> None:

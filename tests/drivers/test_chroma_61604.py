@@ -207,7 +207,7 @@ def test_reset_waits_three_seconds_and_takes_remote_control_again(make):
         driver.wait = waited.append
         driver.reset()
 
-    talk(make, (b"*RST\n", b""), *SET_UP, act=act)
+    talk(make, (b"*RST\n", b""), *SET_UP, CHECK, act=act)
     assert waited == [3.0]
 
 

@@ -204,7 +204,7 @@ def test_reset_waits_and_sets_up_again(make):
         driver.wait = waited.append
         driver.reset()
 
-    talk(make, (b"*RST\n", b""), *SET_UP, act=act)
+    talk(make, (b"*RST\n", b""), *SET_UP, CHECK, act=act)
     assert waited == [3.0]
 
 

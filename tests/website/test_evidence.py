@@ -36,5 +36,6 @@ def test_a_bare_run_has_neither_pictures_nor_pages_and_the_same_verdict(tmp_path
     result = certify(BENCH, only=("C3-S1.12",), out=out, console=Console(quiet=True), bare=True)
     assert (result.verdict, result.problems) == (Verdict.PASS, [])
     assert [*out.rglob("*.png"), *out.rglob("*.html")] == []
-    assert json.loads((out / "verdict.json").read_text(encoding="utf-8"))["bare"]
+    said = json.loads((out / "verdict.json").read_text(encoding="utf-8"))
+    assert (said["bare"], said["deviations"]) == (True, None), "nobody has looked for deviations"
     assert verify(out) == []

@@ -390,8 +390,8 @@ def _bracketed(host: str) -> str:
 
 
 def _not_served(host: str, port: int, no: OSError) -> MirrorError:
-    key = "port" if no.errno in (errno.EADDRINUSE, errno.EACCES) else "host"
-    return MirrorError(f"mirror.{key}: {not_served(host, port, no)}")
+    found = {errno.EADDRINUSE: ".port", errno.EACCES: ".port", errno.EMFILE: "", errno.ENFILE: ""}
+    return MirrorError(f"mirror{found.get(no.errno or 0, '.host')}: {not_served(host, port, no)}")
 
 
 def _check_free(host: str, port: int) -> None:

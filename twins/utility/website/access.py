@@ -114,9 +114,10 @@ class Access:
                     session.add(row)
 
     async def hash_first_passwords(self) -> None:
-        """Hash the first passwords, once: those of all, whoever comes, so that how long it takes tells nothing of who is
-        known. In a thread of its own, as `right` has to be."""
+        """Hash the first passwords, once: those of all, and nobody's, whoever comes, so that how long it takes tells nothing of
+        who is known. In a thread of its own, as `right` has to be."""
         async with self._hashing:
+            await self._clock.io(_nobodys)
             if self._first:
                 first = dict(self._first)
                 hashes = await self._clock.io(lambda: {login: _HASHER.hash(word) for login, word in first.items()})

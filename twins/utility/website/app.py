@@ -228,7 +228,7 @@ def _files(site: Site) -> Endpoint:
         if name not in site.files:
             raise HTTPException(404)
         kind = _TYPES[name.rpartition(".")[2]]
-        kept_s = _KEPT_S["v" in request.query_params]
+        kept_s = _KEPT_S[request.query_params.get("v") == site.versions[name]]
         return Response(site.files[name], media_type=kind, headers={"cache-control": f"public, max-age={kept_s}"})
 
     return endpoint

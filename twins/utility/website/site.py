@@ -109,6 +109,7 @@ class Site:
         self.systems = systems
         self._zone = systems.config.zone
         self.files = {path.name: path.read_bytes() for path in sorted((HERE / "static").iterdir())}
+        self.versions = {name: hashlib.sha256(data).hexdigest()[:8] for name, data in self.files.items()}
         self._templates = Environment(
             loader=FileSystemLoader(HERE / "templates"),
             autoescape=True,
@@ -118,9 +119,7 @@ class Site:
         )
         self._templates.globals.update(
             languages=LANGUAGES,
-            files={
-                name: f"/static/{name}?v={hashlib.sha256(data).hexdigest()[:8]}" for name, data in self.files.items()
-            },
+            files={name: f"/static/{name}?v={version}" for name, version in self.versions.items()},
             event_texts=BALANCE_EVENTS,
             option_texts=OPTIONS,
             field_texts=FIELDS,
