@@ -459,7 +459,8 @@ def certify(
     """Run the suites on a bench, judge, and leave a record; BadInput for anything that was given wrong.
 
     `only` are ids of requirements or scenarios; without them everything runs. `open_bench` is given where the bench isn't to
-    be made of the bench file as it stands; `links` lead elsewhere than it says. `out` is the record's own directory.
+    be made of the bench file as it stands, and decides on links and mirror itself; `links` lead elsewhere than the file says.
+    `out` is the record's own directory.
 
     With `until_failed` the run ends as soon as each of `only` has failed, a scenario with any of its tests: what is left
     undecided then is INCONCLUSIVE. A `bare` run is for who wants the verdict alone: no mirror, so that nobody looks whether a
@@ -508,8 +509,9 @@ def certify(
                 with in_session(running):
                     interrupted = not _robot(suites, tags, record.path, listener, result.problems, pages=not bare)
                 result.deviations, result.disagreements = list(bench.deviations), list(bench.disagreements)
-                for name, rows in (("deviations", result.deviations), ("disagreements", result.disagreements)):
-                    record.write_json(f"{name}.json", _timed(rows))
+                if not bare:
+                    record.write_json("deviations.json", _timed(result.deviations))
+                record.write_json("disagreements.json", _timed(result.disagreements))
         except BadInput:
             record.discard()
             raise
@@ -635,7 +637,7 @@ def _judged(
     judge: Judge, wanted: Sequence[str], problems: Sequence[str], undecided: AbstractSet[str]
 ) -> tuple[Judged, ...]:
     """The verdict on each id that a test decided, and on each that was wanted and none decided. Of `undecided` tests were left
-    out: unless it failed, it is not known what it would have come to."""
+    out: of those that have passed so far it is not known what they would have come to."""
     ids = {check.id for check in judge.checks} | set(wanted)
     found = []
     for id_ in sorted(ids, key=judge.catalogue.order):
@@ -652,8 +654,8 @@ def _judged(
                 remark, verdict = f"the run did not get there: {problems[0]}", Verdict.ERROR
             systems = {system: [verdict] for system in requirement.applies_to}
         if id_ in undecided:
-            systems = {s: [Verdict.INCONCLUSIVE] if set(of) == {Verdict.PASS} else of for s, of in systems.items()}
-            if verdict is Verdict.PASS or not checks:
+            systems = {s: [Verdict.INCONCLUSIVE] if worst(of) is Verdict.PASS else of for s, of in systems.items()}
+            if verdict is Verdict.PASS or not (checks or problems):
                 remark = "the run ended before all its tests: all that was asked for had failed"
                 verdict = Verdict.INCONCLUSIVE
         found.append(Judged(id_, {s: worst(v) for s, v in sorted(systems.items())}, verdict, checks, remark))

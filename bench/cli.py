@@ -80,7 +80,7 @@ def certify(
     ] = False,
     bare: Annotated[
         bool,
-        typer.Option("--bare", help="Only judge: no mirror (nor deviations), no pictures of pages, no log by Robot."),
+        typer.Option("--bare", help="Only judge: no mirror (nor deviations), no pictures of pages, no log of Robot's."),
     ] = False,
     as_json: Json = False,
 ) -> None:

@@ -11,9 +11,8 @@ import math
 import os
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Annotated, Any, Protocol
 
@@ -37,6 +36,15 @@ WATCH_S = 0.5
 
 CONFIRMED = "TWINBENCH_DOOR_CLOSED"
 """Environment variable by which an operator confirms beforehand: `yes`."""
+
+_REPLACES = {
+    "set_output": ("set_output",),
+    "set_limits": ("set_limits",),
+    "reset": ("set_limits",),
+    "set_current": ("set_current", "set_power"),
+    "set_power": ("set_current", "set_power"),
+}
+"""By a command of a source or load, those after which it no longer counts; a reset makes an end of all."""
 
 _log = logging.getLogger("twinbench")
 
@@ -94,18 +102,27 @@ class Placed(Protocol):
     def options(self) -> dict[str, Any]: ...
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class _Asked:
-    """What a device was asked to be set to, and may have taken: by quantity, with the thread that asked and its moment."""
+    """A command that may have been taken: what it sets, by quantity (nothing where it resets), the thread that gave it, and
+    whether that is over."""
 
+    command: str
     values: Mapping[str, float]
-    thread: int
-    at: float
+    thread: int = field(default_factory=threading.get_ident)
+    over: bool = False
 
     @property
-    def under_way(self) -> bool:
-        """Whether another thread may still be at it: drivers give up long before a minute is over."""
-        return self.thread != threading.get_ident() and time.monotonic() - self.at < 60
+    def mine(self) -> bool:
+        """Whether this thread gave it."""
+        return self.thread == threading.get_ident()
+
+    def replaced_by(self, taken: str) -> bool:
+        """Whether nothing is left of it once this thread's command has been taken. One that another thread still waits to send
+        comes after it."""
+        if not (self.over or self.mine):
+            return False
+        return taken in _REPLACES.get(self.command, ()) or taken == "reset"
 
 
 @dataclass(frozen=True)
@@ -169,7 +186,6 @@ class Safety:
         self._lock = threading.Lock()
         self._set: dict[str, dict[str, float]] = {name: {} for name in devices}  # what each is known to have taken last
         self._asked: dict[str, list[_Asked]] = {name: [] for name in devices}  # beside it: each may have been taken
-        self._reset: set[str] = set()  # sources that were asked to reset, and may have no limits since
         self._on: set[str] = set()  # contacts and sources that were asked on, and not yet off again
         self._loading: set[str] = set()  # loads that were switched on, and not yet off again
         self._watching: threading.Event | None = None
@@ -177,6 +193,7 @@ class Safety:
         for name, driver in drivers.items():
             driver.guards.append(partial(self._may, name))
             driver.commanded.append(partial(self._taken, name))
+            driver.over.append(partial(self._over, name))
 
     # --- before a command ----------------------------------------------------------------------------------------------
 
@@ -193,10 +210,8 @@ class Safety:
                 self._source_below(name, asked)
             elif role == "AcLoad" and asked:
                 self._load_below(name, asked, {})
-            if asked:
-                self._asked[name].append(_Asked(asked, threading.get_ident(), time.monotonic()))
-            if role == "AcSource" and command == "reset":
-                self._reset.add(name)
+            if asked or (role == "AcSource" and command == "reset"):
+                self._asked[name].append(_Asked(command, asked))
             if role == "AcSource" and command == "on" and "voltage_v" not in self._set[name]:
                 self._feeds(name, None)  # it may have been set by hand, or by somebody before
         if command == "on":
@@ -225,18 +240,13 @@ class Safety:
         with self._lock:
             asked = _asked(self._roles[name], command, args)
             if asked:
-                load = self._roles[name] == "AcLoad"  # of which each command sets all
-                self._asked[name] = [
-                    one for one in self._asked[name] if one.under_way or not (load or one.values.keys() == asked.keys())
-                ]
-                self._set[name] = asked if load else self._set[name] | asked
-                if "limit_v" in asked:
-                    self._reset.discard(name)
+                # Each command of a load sets all of it.
+                self._set[name] = asked if self._roles[name] == "AcLoad" else self._set[name] | asked
+            if asked or command == "reset":
+                self._asked[name] = [one for one in self._asked[name] if not one.replaced_by(command)]
             if self._roles[name] == "AcLoad" and command in ("on", "off", "reset"):
                 (self._loading.add if command == "on" else self._loading.discard)(name)
             if command == "reset":
-                self._asked[name] = [one for one in self._asked[name] if one.under_way]
-                self._reset.discard(name)
                 self._set[name] = {} if self._roles[name] == "AcSource" else {"current_a": 0.0}
             if self._roles[name] == "AcSource" and command in ("off", "reset"):
                 self._on.discard(self._sources[name])
@@ -244,6 +254,12 @@ class Safety:
                 self._on.discard(self._switches[name].get(int(args[0]), ""))
             elif self._roles[name] == "Relay" and command == "open_all":
                 self._on -= set(self._switches[name].values())
+
+    def _over(self, name: str, command: str, args: tuple[Any, ...]) -> None:
+        """Note that a command is at its end. If it was not taken by now, it may have been all the same."""
+        with self._lock:
+            for one in self._asked[name]:
+                one.over = one.over or (one.mine and one.command == command)
 
     def _ceiling(self, name: str, quantity: str) -> tuple[float, str] | None:
         """The lower ceiling, and its key in the bench file."""
@@ -369,7 +385,7 @@ class Safety:
             ceiling = self._ceiling(name, quantity)
             if ceiling is None or (quantity == "voltage_v" and not source):
                 continue
-            if source and name in self._reset and quantity != "voltage_v":
+            if source and quantity != "voltage_v" and any(one.command == "reset" for one in self._asked[name]):
                 command, known = "set_limits", False
             elif source:
                 wanted = {"power_w": {"voltage_v", "current_a"}}.get(quantity, {quantity})

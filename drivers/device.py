@@ -5,9 +5,10 @@ The drivers are labgrid drivers; labgrid's own `Target` makes, binds and activat
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -49,7 +50,8 @@ class DeviceDriver(Driver):
         """Called with (role method, arguments) after the device has taken a command; never for a mere read."""
         self.guards: list[Guard] = []
         """Asked with (role method, arguments) before a command goes out; OutOfRange or Refused keeps it from the device."""
-
+        self.over: list[Commanded] = []
+        """Called with (role method, arguments) when `commanding` is at its end, whatever became of the command."""
         self.causes: list[Cause] = []
         """Asked where the device does not answer: what else on the bench is the cause, and its remedy; None where nothing is."""
 
@@ -65,6 +67,19 @@ class DeviceDriver(Driver):
         """Tell those who follow this device that it has taken a command."""
         for hear in self.commanded:
             hear(command, args)
+
+    @contextlib.contextmanager
+    def commanding(self, command: str, *args: Any) -> Iterator[None]:
+        """All of a command that sets something: ask, hold the lock while it goes out, tell that it was taken unless something
+        was raised, and that it is over. A source's and a load's settings and resets are: what got lost may be in force."""
+        try:
+            self.may(command, *args)
+            with self.lock:
+                yield
+                self.tell(command, *args)
+        finally:
+            for hear in self.over:
+                hear(command, args)
 
     def silent(self, what: str, remedy: str) -> LinkLost:
         """The error of a device that does not answer: by its cause, where something else on the bench is known to be that."""

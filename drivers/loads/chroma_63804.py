@@ -54,19 +54,15 @@ class Chroma63804Driver(ScpiDriver):
     def set_current(self, current_a: float, power_factor: float = 1.0) -> None:
         """Draw a constant rms current: 0 to 45 A, power factor within [-1, 0) or (0, 1], positive lagging."""
         self._check("current", current_a, _MOST_A, "A", power_factor)
-        self.may("set_current", current_a, power_factor)
-        with self.lock:
+        with self.commanding("set_current", current_a, power_factor):
             self._command(f"{self._factor(power_factor)};:LOAD:CURR {current_a:.3f};:LOAD:MODE CURR")
-            self.tell("set_current", current_a, power_factor)
 
     @Driver.check_active
     def set_power(self, power_w: float, power_factor: float = 1.0) -> None:
         """Draw a constant power: 0 to 4500 W, power factor within [-1, 0) or (0, 1], positive lagging."""
         self._check("power", power_w, _MOST_W, "W", power_factor)
-        self.may("set_power", power_w, power_factor)
-        with self.lock:
+        with self.commanding("set_power", power_w, power_factor):
             self._command(f"{self._factor(power_factor)};:LOAD:POW {power_w:.1f};:LOAD:MODE POW")
-            self.tell("set_power", power_w, power_factor)
 
     def _check(self, what: str, value: float, most: float, unit: str, power_factor: float) -> None:
         if not 0 <= value <= most:
@@ -141,13 +137,11 @@ class Chroma63804Driver(ScpiDriver):
     @Driver.check_active
     def reset(self) -> None:
         """Reset the load (`*RST`): input off, constant current of 0 A at power factor 1."""
-        self.may("reset")
-        with self.lock:
+        with self.commanding("reset"):
             self._ready()
             self._write("*RST")
             self.wait(_RESET_S)
-            self._set_up()
-            refusal = self._refusal("*RST")  # nothing before has been answered
+            refusal = self._refusal("*RST")
             if refusal is not None:
                 raise refusal
-            self.tell("reset")
+            self._set_up()

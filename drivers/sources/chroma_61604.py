@@ -52,10 +52,8 @@ class Chroma61604Driver(ScpiDriver):
         self._within("voltage", voltage_v, 0.0, _HIGH_V, "V")
         self._within("frequency", frequency_hz, _LEAST_HZ, _MOST_HZ, "Hz")
         name = "LOW" if round(voltage_v, 1) <= _LOW_V else "HIGH"
-        self.may("set_output", voltage_v, frequency_hz)
-        with self.lock:
+        with self.commanding("set_output", voltage_v, frequency_hz):
             self._command(f":SOUR:VOLT:AC {voltage_v:.1f};:SOUR:VOLT:RANG {name};:SOUR:FREQ {frequency_hz:.2f}")
-            self.tell("set_output", voltage_v, frequency_hz)
 
     @Driver.check_active
     def set_limits(self, voltage_v: float, current_a: float) -> None:
@@ -65,10 +63,8 @@ class Chroma61604Driver(ScpiDriver):
         """
         self._within("voltage limit", voltage_v, 0.0, _HIGH_V, "V")
         self._within("current limit", current_a, 0.01, _MOST_A, "A")  # 0 would switch the limit off
-        self.may("set_limits", voltage_v, current_a)
-        with self.lock:
+        with self.commanding("set_limits", voltage_v, current_a):
             self._command(f":SOUR:VOLT:LIM:AC {voltage_v:.1f};:SOUR:CURR:LIM {current_a:.2f}")
-            self.tell("set_limits", voltage_v, current_a)
 
     @Driver.check_active
     def set_trip_delay(self, seconds: float) -> None:
@@ -142,13 +138,11 @@ class Chroma61604Driver(ScpiDriver):
     @Driver.check_active
     def reset(self) -> None:
         """Reset the source (`*RST`): output off, 0 V, 60 Hz, no limits. Waits the 3 s that the manual asks for."""
-        self.may("reset")
-        with self.lock:
+        with self.commanding("reset"):
             self._ready()
             self._write("*RST")
             self.wait(_RESET_S)
-            self._set_up()
-            refusal = self._refusal("*RST")  # nothing before has been answered
+            refusal = self._refusal("*RST")
             if refusal is not None:
                 raise refusal
-            self.tell("reset")
+            self._set_up()

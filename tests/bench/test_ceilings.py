@@ -175,6 +175,23 @@ def test_who_is_still_at_the_same_device_is_not_forgotten(benches: Benches) -> N
     refused(OutOfRange, lambda: load.set_current(5), "240 V", "1200 W")
 
 
+def test_what_somebody_else_lost_is_replaced_by_the_next_that_is_taken(benches: Benches) -> None:
+    bench = benches({"ceilings": {"source": {"current_a": 9}, "load": {"power_w": 700}}}, _modest)
+    source, load = bench.device("source"), bench.device("load")
+    load.set_current(1)
+    source.set_output(120, 60)
+    with ThreadPoolExecutor(1) as other:
+        for lost in (lambda: source.set_output(240, 60), source.reset):
+            with _silent(bench, "source"), pytest.raises(LinkLost):
+                other.submit(lost).result(60)
+    refused(OutOfRange, lambda: load.set_current(5), "240 V", "1200 W")
+    source.set_output(120, 60)
+    load.set_current(5)
+    refused(Refused, source.on, "set_limits first")
+    source.set_limits(250, 5)
+    source.on()
+
+
 def test_a_source_that_somebody_else_set_does_not_feed_a_load_beyond_its_ceiling(benches: Benches) -> None:
     bench = benches({"ceilings": {"load": {"power_w": 700}}}, _modest)
     source, load = bench.device("source"), bench.device("load")
@@ -271,6 +288,7 @@ def test_every_command_of_every_driver_asks_first() -> None:
         for function in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if not isinstance(function, ast.FunctionDef):
                 continue
+            commands += len(_calls(function, "commanding"))
             calls = {
                 kind: [[ast.unparse(one) for one in call.args] for call in _calls(function, kind)]
                 for kind in ("may", "tell")

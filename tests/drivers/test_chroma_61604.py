@@ -207,8 +207,21 @@ def test_reset_waits_three_seconds_and_takes_remote_control_again(make):
         driver.wait = waited.append
         driver.reset()
 
-    talk(make, (b"*RST\n", b""), *SET_UP, CHECK, act=act)
+    talk(make, (b"*RST\n", b""), CHECK, *SET_UP, act=act)
     assert waited == [3.0]
+
+
+def test_a_reset_that_was_refused_is_not_told_as_taken(make):
+    told = []
+
+    def act(driver):
+        driver.wait = lambda seconds: None
+        driver.commanded.append(lambda command, args: told.append(command))
+        with pytest.raises(Refused, match="RST"):
+            driver.reset()
+
+    talk(make, (b"*RST\n", b""), (b"SYST:ERR?\n", b'-113,"Undefined header"\n'), CHECK, act=act)
+    assert told == []
 
 
 def test_the_wire_log_holds_what_crossed_the_wire(make):

@@ -204,8 +204,21 @@ def test_reset_waits_and_sets_up_again(make):
         driver.wait = waited.append
         driver.reset()
 
-    talk(make, (b"*RST\n", b""), *SET_UP, CHECK, act=act)
+    talk(make, (b"*RST\n", b""), CHECK, *SET_UP, act=act)
     assert waited == [3.0]
+
+
+def test_a_reset_that_was_refused_is_not_told_as_taken(make):
+    told = []
+
+    def act(driver):
+        driver.wait = lambda seconds: None
+        driver.commanded.append(lambda command, args: told.append(command))
+        with pytest.raises(Refused, match="RST"):
+            driver.reset()
+
+    talk(make, (b"*RST\n", b""), (b"*ESR?\n", b"32\n"), act=act)
+    assert told == []
 
 
 @pytest.mark.parametrize(

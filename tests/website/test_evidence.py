@@ -38,4 +38,5 @@ def test_a_bare_run_has_neither_pictures_nor_pages_and_the_same_verdict(tmp_path
     assert [*out.rglob("*.png"), *out.rglob("*.html")] == []
     said = json.loads((out / "verdict.json").read_text(encoding="utf-8"))
     assert (said["bare"], said["deviations"]) == (True, None), "nobody has looked for deviations"
+    assert not (out / "deviations.json").exists()
     assert verify(out) == []
