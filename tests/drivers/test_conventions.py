@@ -160,7 +160,11 @@ def test_a_driver_tells_what_its_twin_can_follow(driver: type[DeviceDriver]) -> 
         if not module.startswith("drivers.") or module == "drivers.device":
             continue
         for node in ast.walk(ast.parse(inspect.getsource(importlib.import_module(module)))):
-            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "tell"):
+            if not (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Attribute)
+                and node.func.attr in ("tell", "commanding")
+            ):
                 continue
             first, *arguments = node.args
             if not isinstance(first, ast.Constant):
