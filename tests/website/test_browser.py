@@ -217,6 +217,7 @@ def test_everything_but_live_refresh_works_without_scripts(here: WebTown, browse
     for name, text in (("data_number", CARD["number"]), ("data_expiry", CARD["expiry"])):
         driver.find_element("css selector", f"[name={name}]").send_keys(text)
     driver.find_element("css selector", "[data-action=pay]").click()
-    here.town.after(1)
+    WebDriverWait(driver, 20, 0.05).until(lambda d: "/payments/" in d.current_url)
+    here.town.after(1)  # from when it was asked for
     # the page looks again by itself
     WebDriverWait(driver, 20, 0.05).until(lambda d: "$24.00" in d.page_source and "New balance" in d.page_source)
