@@ -76,8 +76,8 @@ class Service:
 
     def energy(self, until: datetime) -> tuple[Witness, Witness]:
         """Integrate from now to a moment of bench time; measured and predicted watt-hours. An analyzer goes on integrating what
-        is over its range: where it is before or after, what it measured is doubtful. In between nobody looks, who reads at
-        an instrument that integrates takes time from it."""
+        is over its range: where it is before or after, what it measured is doubtful. In between nobody looks: a
+        reading on real time would stretch what is integrated."""
         bench = self._bench
         over = self._over_range()
         start = bench.now
