@@ -8,9 +8,11 @@ fed with the same commands, for what the device should be showing.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import concurrent.futures
 import contextlib
 import functools
+import gc
 import logging
 import tempfile
 import threading
@@ -167,6 +169,14 @@ class Bench:
         if mirror:
             self._mirror()
         self._website()
+        self._keep_out_of_garbage()
+
+    def _keep_out_of_garbage(self) -> None:
+        """What is there by now stays until the bench comes down, and nobody looks through it for garbage meanwhile: that stops
+        every thread, twins and drivers alike, on a busy machine for nearly as long as a driver waits for an answer."""
+        if gc.get_freeze_count() == 0:  # else somebody sees to it for the whole process
+            gc.freeze()
+            self._undo.append(("the garbage collector", gc.unfreeze))
 
     def _begin_safely(self) -> None:
         """Reach every device, those with outputs first, and switch each off at once: an earlier run may have been killed.
@@ -240,7 +250,7 @@ class Bench:
             self.target = environment.get_target(self.config.target)
         except NoSupplierFoundError as no:
             raise BadInput(f"{self.inventory.path}: targets.{self.config.target}: {no}") from None
-        self._undo.append(("the drivers", self.target.cleanup))
+        self._undo.append(("the drivers", self._let_drivers_go))
         for link in self.target.resources:
             if isinstance(link, Link):
                 self.links[link.name] = type(link).__name__
@@ -274,6 +284,11 @@ class Bench:
         for name, driver in self.drivers.items():
             if self.config.devices[name].role == "Meter":
                 driver.causes.append(self._cause)
+
+    def _let_drivers_go(self) -> None:
+        self.target.cleanup()
+        # labgrid would hold the target, and with it the whole bench, until the process ends.
+        atexit.unregister(self.target._atexit_cleanup)
 
     def _language(self) -> Language | None:
         """The language of the customer at whose address the site's meter is; None where it is at nobody's."""

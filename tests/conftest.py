@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -13,6 +14,27 @@ __all__ = ["LoopThread", "site_loop"]
 
 BOTH = pytest.mark.parametrize("new_database", ["sqlite", "postgresql"], indirect=True)
 """Has a module's tests run on both data bases, where they go by the fixture `new_database` (a `town` does)."""
+
+
+_MOST_UNSEEN = 400_000
+"""Objects that may become garbage unseen before it is collected."""
+_seen = 0
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Leave the garbage collector no more to look through in a test than what the test makes.
+
+    A worker of thousands of tests holds so much that a collection stops all its threads for seconds where the processors
+    are busy: longer than a driver waits for the answer of its twin.
+    """
+    global _seen
+    gc.freeze()
+    if gc.get_freeze_count() > _seen + _MOST_UNSEEN:
+        gc.unfreeze()
+        gc.collect()
+        gc.freeze()
+        _seen = gc.get_freeze_count()
 
 
 @pytest.fixture(scope="session")

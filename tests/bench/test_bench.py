@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import socket
 import tempfile
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -93,6 +95,31 @@ def test_down_leaves_nothing_behind() -> None:
     bench.down()
     assert left_behind() == before
     bench.down()  # harmless when down
+
+
+def test_nothing_holds_a_bench_that_is_down() -> None:
+    """A process of many benches would grow, and stand still the longer for each collection of garbage."""
+    whole = inventory.load(Path(__file__).parents[2] / "inventory" / "benches" / "twin.yaml")
+
+    def up_and_down() -> list[weakref.ref[Any]]:
+        bench = Bench(whole)
+        with bench:
+            assert bench.website is not None
+            assert bench.mirror is not None
+        return [weakref.ref(thing) for thing in (bench, bench.clock, bench.utility, bench.mirror, bench.target)]
+
+    held = up_and_down()
+    gc.unfreeze()
+    gc.collect()
+    assert [thing() for thing in held] == [None] * 5
+
+
+def test_nobody_looks_through_a_bench_for_garbage_while_it_is_up() -> None:
+    gc.unfreeze()
+    bench = Bench(inventory.load(TWIN))
+    with bench:
+        assert gc.get_freeze_count() > 10_000
+    assert gc.get_freeze_count() == 0
 
 
 def test_a_bench_comes_up_again_after_it_was_down() -> None:

@@ -6,9 +6,11 @@ import logging
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from fastapi import FastAPI, Request
-from fastapi.responses import HTMLResponse, Response
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from twins.utility.web import in_turn
@@ -53,7 +55,6 @@ class NoForm(Exception):
 
 def application(site: Site, pages: list[Page], live: Live) -> ASGIApp:
     """The application with these pages, and those that everybody has: signing in and out, the language, files."""
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     doors = Doors(site)
     own = [
         Page("/", doors.home, None),
@@ -61,11 +62,12 @@ def application(site: Site, pages: list[Page], live: Live) -> ASGIApp:
         Page("/sign-out", doors.sign_out, None, "POST"),
         Page("/language", doors.language, None, "POST"),
     ]
-    for page in [*own, *pages]:
-        app.add_api_route(page.path, _endpoint(site, page), methods=[page.method])
-    app.add_api_route("/sign-in", _guarded(site, doors.sign_in), methods=["POST"])
-    app.add_api_route("/live/{account}", live.stream, methods=["GET"])
-    app.add_api_route("/static/{name}", _files(site), methods=["GET"])
+    routes = [
+        *(Route(page.path, _endpoint(site, page), methods=[page.method]) for page in [*own, *pages]),
+        Route("/sign-in", _guarded(site, doors.sign_in), methods=["POST"]),
+        Route("/live/{account}", live.stream, methods=["GET"]),
+        Route("/static/{name}", _files(site), methods=["GET"]),
+    ]
 
     async def nothing(request: Request, no: Exception) -> Response:
         return await _turn(site, _no_page, site, request, no)
@@ -74,9 +76,7 @@ def application(site: Site, pages: list[Page], live: Live) -> ASGIApp:
         _log.error("website: %s %s: %r", request.method, request.url.path, no)
         return await _turn(site, _no_page, site, request, no)
 
-    app.add_exception_handler(HTTPException, nothing)
-    app.add_exception_handler(Exception, broken)
-    return _Headers(app)
+    return _Headers(Starlette(routes=routes, exception_handlers={HTTPException: nothing, Exception: broken}))
 
 
 class Doors:

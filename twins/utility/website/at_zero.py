@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from fastapi.responses import Response
+from starlette.responses import Response
 
 from drivers.roles import AtZero
 from twins.clock import Clock

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastapi.responses import Response
+from starlette.responses import Response
 
 from twins.utility.css import PrepayRequest
 from twins.utility.website import payforms

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from fastapi.responses import Response
+from starlette.responses import Response
 
 from twins.utility.css import PrepayRequest
 from twins.utility.errors import NotAccepted

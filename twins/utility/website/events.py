@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from fastapi.responses import Response
+from starlette.responses import Response
 
 from twins.utility.css import PrepayRequest
 from twins.utility.css.booking_checks import BookingChecks

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from fastapi.responses import Response
+from starlette.responses import Response
 
 from twins.utility.css.trouble_records import NoPower, Staff
 from twins.utility.css.trouble_records import Role as StaffRole

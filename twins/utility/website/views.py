@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
 
-from fastapi.responses import Response
+from starlette.responses import Response
 
 from twins.utility.consumption import DayUsage, by_day
 from twins.utility.payments import PaymentMethod
