@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import signal
 import subprocess
@@ -45,6 +46,10 @@ def test_a_run_that_was_killed_says_so_and_keeps_what_it_had(tmp_path: Path) -> 
         assert line.split()[2] in ("tx", "rx")
 
 
+WRITES_NO_MODULES = {"PYTHONDONTWRITEBYTECODE": "1"}
+"""Python would keep as much of a compiled module as it had room for, and everybody after it would stumble over that."""
+
+
 def _largest_file(size: int) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
@@ -60,6 +65,7 @@ def test_a_disk_that_fills_in_a_run_is_an_error_by_name(tmp_path: Path, size: in
         timeout=120,
         check=False,
         preexec_fn=lambda: _largest_file(size),
+        env=os.environ | WRITES_NO_MODULES,
     )
     assert done.returncode == 3, done.stderr
     assert "Traceback" not in done.stdout + done.stderr

@@ -228,7 +228,7 @@ else:
 
 def test_a_full_disk_is_told_by_name_and_stops_no_dialogue(tmp_path: Path) -> None:
     ended = subprocess.run(
-        [sys.executable, "-c", FULL, str(tmp_path / "run")], cwd=ROOT, capture_output=True, text=True, check=False
+        [sys.executable, "-B", "-c", FULL, str(tmp_path / "run")], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert ended.returncode == 0, ended.stderr
     assert "line.log: the record cannot be written: File too large; the run's evidence is not complete" in ended.stdout
