@@ -188,16 +188,20 @@ class PrepaymentKeywords:
         """The energy and the time left, of what the meter's display shows, follow from a balance by price and history as of
         when the meter was told it."""
         case = self._case
-        updated = case.meter.account().updated_at
         self._check_left(
             id_,
             what,
             "Meter",
             (displayed.energy_wh(shown.get(DisplayCode.CREDIT)), displayed.lasting(shown.get(DisplayCode.TIME_LEFT))),
             cents,
-            case.bench.now if updated is None else updated - case.ahead_by(),
+            self._told_at(),
             (float(case.pixit("display_energy_resolution_wh")), float(case.pixit("display_time_left_resolution_min"))),
         )
+
+    def _told_at(self) -> datetime:
+        """When the meter was told the balance that it shows, by bench time; now where it was told none."""
+        updated = self._case.meter.account().updated_at
+        return self._case.bench.now if updated is None else updated - self._case.ahead_by()
 
     def _check_left_on_page(self, id_: str, what: str, cents: int, wh: float | None, left: timedelta | None) -> None:
         """The energy and the time left, of what the page shows that was opened last, follow from a balance by price and
@@ -218,23 +222,28 @@ class PrepaymentKeywords:
     ) -> None:
         """Energy (Wh) and time left are what a balance comes to by price and history at a moment, as finely as they are shown
         (Wh, minutes): the suite's own arithmetic."""
-        case = self._case
         self._judge.check(
             id_,
             f"{what} energy left",
             system=system,
             claim=shown[0],
-            expected=round(forecasting.credit_wh(case, cents), 3),
+            expected=round(forecasting.credit_wh(self._case, cents), 3),
             tolerance=shown_to[0],
             unit="Wh",
         )
+        self._check_time_left(id_, what, system, shown[1], cents, at, shown_to[1])
+
+    def _check_time_left(
+        self, id_: str, what: str, system: str, shown: timedelta | None, cents: int, at: datetime, shown_to: float
+    ) -> None:
+        """A time left is what a balance lasts by price and history at a moment, to the minutes to which it is shown."""
         self._judge.check(
             id_,
             f"{what} time left",
             system=system,
-            claim=shown[1],
-            expected=forecasting.time_left(case, cents, at),
-            tolerance=timedelta(minutes=shown_to[1] + float(case.stated("forecast_within_min"))),
+            claim=shown,
+            expected=forecasting.time_left(self._case, cents, at),
+            tolerance=timedelta(minutes=shown_to + float(self._case.stated("forecast_within_min"))),
         )
 
     def _check_display_device(self, id_: str, what: str, display: str, **account: Any) -> Any:

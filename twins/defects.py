@@ -147,7 +147,12 @@ _add("ami-meter", "stays_prepaid", "C3-FR-27 C3-S5.08", "receipts a conversion t
 _add("ami-meter", "commands_wait_ten_seconds", "C3-NFR-03", "lets commands wait ten seconds before it processes them")
 _add("ami-meter", "limits_wait_ten_seconds", "C3-NFR-03", "lets demand limits wait ten seconds, and no other command")
 _add("ami-meter", "stored_commands_ten_seconds_late", "C3-NFR-03 C3-FR-04", "runs stored commands ten seconds late")
-_add("ami-meter", "commands_wait_two_seconds", "C3-NFR-03", "lets commands wait two seconds before it processes them")
+_add(
+    "ami-meter",
+    "commands_wait_six_tenths_of_a_second",
+    "C3-NFR-03",
+    "lets commands wait 0.6 s before it processes them",
+)
 _add("ami-meter", "tests_line_side", "C3-S6.05", "tells of its line side where a test asks for the load side")
 _add("ami-meter", "tests_not_logged", "C3-S6.05", "does not log the tests that it is asked for")
 _add("ami-meter", "tests_late", "C3-NFR-14", "begins a test 61 s after it was asked for it")
@@ -206,6 +211,12 @@ _add(
     "keeps showing the first balance that it was told",
 )
 _add("raven", "shows_balance_without_time_left", "C3-S1.13 C3-MSG-12", "shows the balance without the time left")
+_add(
+    "raven",
+    "shows_time_left_without_days",
+    "C3-S1.13 C3-S2.15",
+    "shows the hours of the time left and leaves out the days",
+)
 _add("raven", "shows_late", "C3-NFR-01", "shows balances and texts five minutes after it got them")
 
 # --- CSS -------------------------------------------------------------------------------------------------------------

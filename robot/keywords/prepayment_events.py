@@ -394,19 +394,19 @@ class prepayment_events(PrepaymentKeywords):  # noqa: N801 - Robot finds a libra
         case = self._case
         if not self._judge.applicable("C3-S2.15", "display_device", system="Meter"):
             return
+        cents, what = case.purse_cents(), "the display device shows"
+        credit_wh = cents * 10**6 / case.bench.config.utility.tariff.price_millicents_per_kwh
         shown = self._check_display_device(
-            "C3-S2.15",
-            "the display device shows",
-            self._display_name,
-            balance_cents=case.purse_cents(),
-            credit_wh=case.purse_cents() * 10**6 / case.bench.config.utility.tariff.price_millicents_per_kwh,
+            "C3-S2.15", what, self._display_name, balance_cents=cents, credit_wh=credit_wh
         )
-        self._judge.fields(
+        self._check_time_left(
             "C3-S2.15",
-            "balance, energy and time left",
-            system="Display",
-            required=("balance_cents", "credit_wh", "time_left"),
-            claim=shown,
+            what,
+            "Display",
+            getattr(shown, "time_left", None),
+            cents,
+            self._told_at(),
+            float(case.pixit("display_device_time_left_resolution_min")),
         )
         self._judge.settle()
 

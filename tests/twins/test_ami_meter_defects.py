@@ -70,7 +70,7 @@ def soon(h: Home) -> Switch:
 
 def soon_after(h: Home) -> Switch:
     h.send(MessageCode.DISCONNECT, 1)
-    h.after(2)
+    h.after(0.8)
     return h.meter.service().switch
 
 
@@ -273,7 +273,7 @@ TELLTALES: dict[str, tuple[Callable[[Home], object], object, object]] = {
         [MessageCode.CONNECT, MessageCode.TEST],
         [MessageCode.CONNECT, None],
     ),
-    "commands_wait_two_seconds": (soon_after, Switch.OPEN, Switch.CLOSED),
+    "commands_wait_six_tenths_of_a_second": (soon_after, Switch.OPEN, Switch.CLOSED),
     "loses_events": (events_kept, 1, 0),
     "sleeps_through_events": (woken, Switch.CLOSED, Switch.OPEN),
     "executes_late": (commanded, (Switch.OPEN, Switch.CLOSED), (Switch.CLOSED, Switch.OPEN)),

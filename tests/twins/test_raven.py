@@ -391,7 +391,7 @@ def refreshed(home: Home) -> Home:
     home.after(10)
     home.prepay()
     home.after(2)
-    home.send(MessageCode.BALANCE, 2, balance_cents=300, credit_wh=4000, time_left=timedelta(hours=5))
+    home.send(MessageCode.BALANCE, 2, balance_cents=300, credit_wh=4000, time_left=timedelta(days=2, hours=5))
     home.after(2)
     return home
 
@@ -400,8 +400,13 @@ TELLTALES: dict[str, tuple[Callable[[DisplayedBalance | None], object], object, 
     "shows_old_balance": (lambda b: b and b.balance_cents, 300, 2500),
     "shows_balance_without_time_left": (
         lambda b: b and (b.balance_cents, b.time_left),
-        (300, timedelta(hours=5)),
+        (300, timedelta(days=2, hours=5)),
         (300, None),
+    ),
+    "shows_time_left_without_days": (
+        lambda b: b and (b.balance_cents, b.time_left),
+        (300, timedelta(days=2, hours=5)),
+        (300, timedelta(hours=5)),
     ),
     "shows_late": (lambda b: b and b.balance_cents, 300, None),
 }

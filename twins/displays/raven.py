@@ -7,6 +7,7 @@ has power at all times.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -29,6 +30,7 @@ PRICE_POLL_S = 120.0
 SCHEDULE = {"time": 900, "price": 900, "demand": 300, "summation": 900, "message": 900}
 """Seconds between two notifications by default."""
 _LATE_S = 300.0
+_DAYS_LEFT = re.compile(r"TIME LEFT \d+ d")
 _STEP_S = 1.0
 """How long each step of joining takes."""
 _MOST_FAST_MIN = 15
@@ -387,6 +389,8 @@ class RavenDisplay:
             return "account"
         if "shows_balance_without_time_left" in self.defects:
             held = replace(held, text=held.text.partition(" TIME LEFT")[0])
+        if "shows_time_left_without_days" in self.defects:
+            held = replace(held, text=_DAYS_LEFT.sub("TIME LEFT 0 d", held.text))
         self._account = held
         return "account"
 

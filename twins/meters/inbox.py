@@ -23,7 +23,7 @@ _WAITS_S = {
     "executes_late": (61.0, _SWITCHING),
     "commands_wait_ten_seconds": (10.0, _SWITCHING),
     "limits_wait_ten_seconds": (10.0, (MessageCode.LIMIT,)),
-    "commands_wait_two_seconds": (2.0, _SWITCHING),
+    "commands_wait_six_tenths_of_a_second": (0.6, _SWITCHING),
     "commands_wait_a_tenth_of_a_second": (0.1, _SWITCHING),
     "tests_late": (61.0, _TESTS),
 }
