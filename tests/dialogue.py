@@ -28,6 +28,7 @@ class Dialogue:
         self.heard = bytearray()
         self.fault: str | None = None
         self._stop = threading.Event()
+        self._played = threading.Event()  # nothing of the script is left, or it has failed
         if kind == "serial":
             self._master, self._slave = pty.openpty()
             tty.setraw(self._slave)
@@ -48,6 +49,12 @@ class Dialogue:
         return cls(script, "tcp")
 
     def _play(self) -> None:
+        try:
+            self._converse()
+        finally:
+            self._played.set()
+
+    def _converse(self) -> None:
         fd, connection = -1, None
         if self._kind == "serial":
             fd = self._master
@@ -72,6 +79,7 @@ class Dialogue:
             if device:
                 os.write(fd, device)
         else:
+            self._played.set()
             while not self._stop.is_set():
                 if select.select([fd], [], [], 0.02)[0]:
                     more = os.read(fd, 4096)
@@ -79,6 +87,7 @@ class Dialogue:
                         break
                     self.fault = f"heard more than the script: {more.hex(' ')} ({more!r})"
                     break
+        self._played.set()
         if connection is not None:
             self._stop.wait(5)
             connection.close()
@@ -90,7 +99,9 @@ class Dialogue:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._thread.join(0.1)  # what is still on its way is heard before the verdict
+        if error is None:
+            self._played.wait(10)  # what is still on its way is heard before the verdict ...
+        self._thread.join(0.1)  # ... and so is what comes beyond the script
         self._stop.set()
         self._thread.join(5)
         if self._kind == "serial":

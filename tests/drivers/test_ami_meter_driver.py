@@ -91,10 +91,11 @@ Make = Callable[..., AmiMeterDriver]
 
 
 @pytest.fixture
-def make() -> Iterator[Make]:
+def make(monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
     targets = []
+    monkeypatch.setattr("drivers.meters.ami_meter._AGAIN_S", 10.0)  # as the time-out: the scripted meter may be slow
 
-    def driver(path: str, *, timeout: float = 0.3, **fields: object) -> AmiMeterDriver:
+    def driver(path: str, *, timeout: float = 10.0, **fields: object) -> AmiMeterDriver:
         target = Target("bench")
         targets.append(target)
         SerialLine(target, None, port=path, timeout=timeout)
@@ -401,10 +402,13 @@ def test_receipts_are_read_round_the_rings_end_and_no_others(make: Make) -> None
 
 def test_silence_is_asked_four_times_and_then_lost(make: Make) -> None:
     with Dialogue.serial([(frame("20"), b"")] * 4) as meter, pytest.raises(LinkLost, match="no answer in 4 tries"):
-        make(meter.path, timeout=0.05).meter_id()
+        # The exchange is given up as a whole after five time-outs and a second, so this leaves 1.6 s to spare.
+        make(meter.path, timeout=0.6).meter_id()
 
 
-def test_a_line_cut_in_a_table_is_lost_and_the_next_call_begins_anew(make: Make) -> None:
+def test_a_line_cut_in_a_table_is_lost_and_the_next_call_begins_anew(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
     talk = Talk().begin()
     packet = talk.host("30 0005")
     good = talk.device(table(b"TB-1".ljust(20).hex()))
@@ -412,13 +416,19 @@ def test_a_line_cut_in_a_table_is_lost_and_the_next_call_begins_anew(make: Make)
     half = [(packet, b"\x06" + good[:12]), (b"\x15" + packet[1:] * 3, b"")]
     anew = [(frame("20", 0x20), b"")] * 4
     with Dialogue.serial([*talk.script, *half, *anew]) as meter:
-        driver = make(meter.path, timeout=0.06)
+        driver = make(meter.path)
+        sent: list[bytes] = []
+        driver.line.wire_log = lambda way, data: sent.append(data) if way == "tx" else None
+        receive = driver._receive
+        # The meter may take its time as long as it answers; from the NAK on nothing comes, and is not waited for.
+        monkeypatch.setattr(driver, "_receive", lambda wait: receive(min(wait, 0.06) if b"\x15" in sent else wait))
         with pytest.raises(LinkLost, match=r"AMI meter on .*check"):
             driver.meter_id()
         assert not driver._open
 
 
-def test_rubbish_without_end_is_no_answer(make: Make) -> None:
+def test_rubbish_without_end_is_no_answer(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("drivers.meters.ami_meter._MOST_TRIES", 2)  # each session lasts five time-outs and a second
     master, slave = pty.openpty()
     tty.setraw(slave)
     stop = threading.Event()
@@ -434,7 +444,7 @@ def test_rubbish_without_end_is_no_answer(make: Make) -> None:
     thread = threading.Thread(target=babble, daemon=True)
     thread.start()
     try:
-        driver = make(os.ttyname(slave), timeout=0.1)
+        driver = make(os.ttyname(slave), timeout=0.5)
         with pytest.raises(LinkLost, match="nothing but noise"):
             driver.meter_id()
         driver.target.deactivate_all_drivers()

@@ -9,6 +9,7 @@ import threading
 import time
 import tty
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -74,11 +75,11 @@ def driver() -> Iterator[Callable[[Any], WaveshareRelayDriver]]:
         relay.target.deactivate(relay)
 
 
-def rtu(path: str, timeout: float = 0.5) -> Callable[[Target], ModbusRtuLine]:
+def rtu(path: str, timeout: float = 10.0) -> Callable[[Target], ModbusRtuLine]:
     return lambda target: ModbusRtuLine(target, "line", port=path, timeout=timeout)
 
 
-def tcp(address: str, timeout: float = 0.5) -> Callable[[Target], ModbusTcpLink]:
+def tcp(address: str, timeout: float = 10.0) -> Callable[[Target], ModbusTcpLink]:
     return lambda target: ModbusTcpLink(target, "link", address=address, timeout=timeout)
 
 
@@ -281,20 +282,33 @@ def test_a_reply_in_pieces_is_one_reply_and_logged_once(driver: Any) -> None:
     assert received == reply
 
 
-def test_the_board_gets_200_ms_between_writes_and_none_before_reads(driver: Any) -> None:
-    script = [(ON_1, ON_1), (OFF_1, OFF_1), (READ_ALL, ONE_AND_SEVEN), (ALL_OFF, ALL_OFF)]
+def test_the_board_gets_200_ms_between_writes_and_none_before_reads(
+    driver: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    waits: list[float] = []
+
+    def wait(seconds: float) -> None:
+        nonlocal now
+        waits.append(seconds)
+        now += seconds
+
+    monkeypatch.setattr("drivers.relays.waveshare.time", SimpleNamespace(monotonic=lambda: now))
+    script = [(ON_1, ON_1), (OFF_1, OFF_1), (READ_ALL, ONE_AND_SEVEN), (ALL_OFF, ALL_OFF), (ON_1, ON_1)]
     with Dialogue.serial(script) as board:
         relay = driver(rtu(board.path))
-        waits: list[float] = []
-        relay.wait = waits.append
+        relay.wait = wait
         relay.close(1)
         assert waits == []
+        now += 0.05
         relay.open(1)
-        assert len(waits) == 1
-        assert 0.1 < waits[0] <= 0.2
+        assert waits == [pytest.approx(0.15)]
         relay.closed()
         assert len(waits) == 1
         relay.open_all()
+        assert waits == [pytest.approx(0.15), pytest.approx(0.2)]
+        now += 0.21
+        relay.close(1)
         assert len(waits) == 2
 
 
@@ -352,13 +366,13 @@ def test_a_pulse_is_never_repeated(driver: Any) -> None:
 def test_one_lost_frame_costs_a_retry_not_the_call(driver: Any) -> None:
     garbled = bytes([ONE_AND_SEVEN[0], ONE_AND_SEVEN[1], ONE_AND_SEVEN[2], 0x43, *ONE_AND_SEVEN[4:]])
     with Dialogue.serial([(READ_ALL, garbled), (READ_ALL, ONE_AND_SEVEN)]) as board:
-        assert driver(rtu(board.path, 0.1)).closed() == (True, False, False, False, False, False, True, False)
+        assert driver(rtu(board.path, 2.0)).closed() == (True, False, False, False, False, False, True, False)
 
 
 @pytest.mark.parametrize("echo", [FLASH_2_800_MS, frame("01 06 00 00 FF 00"), ONE_AND_SEVEN])
 def test_an_echo_of_something_else_is_not_taken(driver: Any, echo: bytes) -> None:
     with Dialogue.serial([(ON_1, echo)]) as board, pytest.raises(LinkLost, match="is it the board"):
-        driver(rtu(board.path, 0.1)).close(1)
+        driver(rtu(board.path)).close(1)
 
 
 def test_a_port_nobody_serves_and_a_path_that_is_not_there(driver: Any) -> None:
@@ -383,9 +397,9 @@ def test_driver_and_twin_say_the_same_over_the_wire(driver: Any, site_loop: Loop
     face = MODEL.faces[scheme](board, "", LineOptions())
     address = site_loop.run(face.open()).address
     if scheme == "rtu":
-        relay = driver(lambda target: ModbusRtuLine(target, "line", port=address, device_id=7))
+        relay = driver(lambda target: ModbusRtuLine(target, "line", port=address, device_id=7, timeout=10))
     else:
-        relay = driver(lambda target: ModbusTcpLink(target, "link", address=address, device_id=7))
+        relay = driver(lambda target: ModbusTcpLink(target, "link", address=address, device_id=7, timeout=10))
     assert relay.identify() == board.identify()
     for call in (("close", 2), ("close", 8), ("pulse", 5, 0.3), ("open", 2)):
         getattr(relay, call[0])(*call[1:])
@@ -416,10 +430,10 @@ def test_a_late_reply_on_a_serial_line_is_not_the_next_ones(driver: Any, site_lo
     clock = site_loop.call(SteppedClock)
     board = site_loop.call(MODEL.build, clock, Site(clock), name="relay", options=WaveshareOptions())
     line = MODEL.faces["rtu"](board, "", LineOptions())
-    relay = driver(rtu(site_loop.run(line.open()).address, 0.3))
+    relay = driver(rtu(site_loop.run(line.open()).address, 2.0))
     assert not any(relay.closed())
-    site_loop.call(line.disturb, Disturbance(delay_s=0.25))  # there and back: after the time-out
-    with pytest.raises(LinkLost, match=r"no answer within 0\.3 s"):
+    site_loop.call(line.disturb, Disturbance(delay_s=1.3))  # there and back: after the time-out
+    with pytest.raises(LinkLost, match=r"no answer within 2\.0 s"):
         relay.closed()
     site_loop.call(line.disturb, Disturbance())
     site_loop.call(board.close, 3)
@@ -445,7 +459,7 @@ def test_a_late_reply_over_tcp_is_not_the_next_ones(driver: Any) -> None:
 
         thread = threading.Thread(target=board, daemon=True)
         thread.start()
-        relay = driver(tcp(f"127.0.0.1:{listener.getsockname()[1]}", 0.2))
+        relay = driver(tcp(f"127.0.0.1:{listener.getsockname()[1]}", 2.0))
         assert relay.closed() == (False, False, False, True, False, False, False, False)
         relay.target.deactivate(relay)
         relay.target.activate(relay)
@@ -466,6 +480,7 @@ def test_a_line_that_is_pulled_out_is_lost_and_found_again(driver: Any, tmp_path
     path.unlink()
     with pytest.raises(LinkLost, match=str(path)):
         relay.closed()
+    relay._client.comm_params.timeout_connect = 10.0  # this time an answer comes, and is waited for
     with Dialogue.serial([(READ_ALL, ONE_AND_SEVEN)]) as board:
         path.symlink_to(board.path)
         assert relay.closed()[0]
