@@ -12,7 +12,6 @@ import atexit
 import concurrent.futures
 import contextlib
 import functools
-import gc
 import logging
 import tempfile
 import threading
@@ -26,6 +25,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import attr
 import yaml
 
+from bench import garbage
 from bench.data import BadInput
 from bench.evidence.record import Record
 from bench.inventory import DeviceConfig, Inventory, leads_to
@@ -55,6 +55,7 @@ LONG_S = 30.0
 """After a wait for so long, in seconds of bench time, sources and loads are asked for trips."""
 
 _SAFE = "safe outputs"
+_PATIENCE_S = 30.0  # with a server that has to end
 """The step of coming down that goes before all others."""
 _LANGUAGES = {"en": Language.ENGLISH, "es": Language.SPANISH}
 
@@ -169,14 +170,8 @@ class Bench:
         if mirror:
             self._mirror()
         self._website()
-        self._keep_out_of_garbage()
-
-    def _keep_out_of_garbage(self) -> None:
-        """What is there by now stays until the bench comes down, and nobody looks through it for garbage meanwhile: that stops
-        every thread, twins and drivers alike, on a busy machine for nearly as long as a driver waits for an answer."""
-        if gc.get_freeze_count() == 0:  # else somebody sees to it for the whole process
-            gc.freeze()
-            self._undo.append(("the garbage collector", gc.unfreeze))
+        garbage.keep_away()
+        self._undo.append(("the garbage collector", garbage.let_in))
 
     def _begin_safely(self) -> None:
         """Reach every device, those with outputs first, and switch each off at once: an earlier run may have been killed.
@@ -202,7 +197,7 @@ class Bench:
         self.loop = LoopThread()
         self._undo.append(("the loop", self.loop.close))
         self.loop.call(self._build)
-        self._undo.append(("the clock", lambda: self.loop.run(self.clock.close(), 10)))
+        self._undo.append(("the clock", lambda: self.loop.run(self.clock.close(), _PATIENCE_S)))
         for name, device in self.config.devices.items():
             for face_name, face in device.faces.items():
                 self._open_face(name, device, face_name, face.scheme, face.address)
@@ -230,7 +225,7 @@ class Bench:
             self.endpoints[name, face_name] = self.loop.run(face.open())
         except OSError as no:
             raise BenchError(f"{name}/{face_name} cannot be served: {no}") from no
-        self._undo.append((f"face {name}/{face_name}", lambda: self.loop.run(face.close(), 10)))
+        self._undo.append((f"face {name}/{face_name}", lambda: self.loop.run(face.close(), _PATIENCE_S)))
         self.faces = {**getattr(self, "faces", {}), (name, face_name): face}
 
     def bind_drivers(self) -> None:
@@ -286,9 +281,11 @@ class Bench:
                 driver.causes.append(self._cause)
 
     def _let_drivers_go(self) -> None:
-        self.target.cleanup()
-        # labgrid would hold the target, and with it the whole bench, until the process ends.
-        atexit.unregister(self.target._atexit_cleanup)
+        try:
+            self.target.cleanup()
+        finally:
+            # labgrid would hold the target, and with it the whole bench, until the process ends.
+            atexit.unregister(self.target._atexit_cleanup)
 
     def _language(self) -> Language | None:
         """The language of the customer at whose address the site's meter is; None where it is at nobody's."""
@@ -385,7 +382,7 @@ class Bench:
             defects=self.defects,
             passwords=self._passwords,
         )
-        self._undo.append(("the utility", lambda: self.loop.run(self.utility.close(), 10)))
+        self._undo.append(("the utility", lambda: self.loop.run(self.utility.close(), _PATIENCE_S)))
         self.loop.call(self.utility.start)
 
     def meter_data(self) -> str | None:
@@ -409,7 +406,7 @@ class Bench:
             server: Server = self.loop.run(serve(app, *config.address, self.clock))
         except WebError as no:
             raise BenchError(f"bench {self.name!r}: twinbench.utility.mdms.listen: {no}") from no
-        self._undo.append(("the meter data's server", lambda: self.loop.run(server.close(), 15)))
+        self._undo.append(("the meter data's server", lambda: self.loop.run(server.close(), _PATIENCE_S)))
         return server.address
 
     def _mirror(self) -> None:
@@ -454,7 +451,7 @@ class Bench:
             server = self.loop.run(serve(app, host, port, self.clock, longest_body=LONGEST_SENT))
         except WebError as no:
             raise BenchError(f"bench {self.name!r}: twinbench.utility.website.listen: {no}") from no
-        self._undo.append(("the website", lambda: self.loop.run(server.close(), 10)))
+        self._undo.append(("the website", lambda: self.loop.run(server.close(), _PATIENCE_S)))
         self.website = server.address
 
     def password(self, login: str) -> str:
@@ -525,7 +522,7 @@ class Bench:
 
     def _mirror_stopped(self) -> None:
         if self._mirror_stopping is not None:
-            self._mirror_stopping.result(10)
+            self._mirror_stopping.result(_PATIENCE_S)
 
     def __enter__(self) -> Bench:
         self.up()

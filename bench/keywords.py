@@ -222,28 +222,23 @@ class PrepaymentKeywords:
     ) -> None:
         """Energy (Wh) and time left are what a balance comes to by price and history at a moment, as finely as they are shown
         (Wh, minutes): the suite's own arithmetic."""
+        case = self._case
         self._judge.check(
             id_,
             f"{what} energy left",
             system=system,
             claim=shown[0],
-            expected=round(forecasting.credit_wh(self._case, cents), 3),
+            expected=round(forecasting.credit_wh(case, cents), 3),
             tolerance=shown_to[0],
             unit="Wh",
         )
-        self._check_time_left(id_, what, system, shown[1], cents, at, shown_to[1])
-
-    def _check_time_left(
-        self, id_: str, what: str, system: str, shown: timedelta | None, cents: int, at: datetime, shown_to: float
-    ) -> None:
-        """A time left is what a balance lasts by price and history at a moment, to the minutes to which it is shown."""
         self._judge.check(
             id_,
             f"{what} time left",
             system=system,
-            claim=shown,
-            expected=forecasting.time_left(self._case, cents, at),
-            tolerance=timedelta(minutes=shown_to + float(self._case.stated("forecast_within_min"))),
+            claim=shown[1],
+            expected=forecasting.time_left(case, cents, at),
+            tolerance=timedelta(minutes=shown_to[1] + float(case.stated("forecast_within_min"))),
         )
 
     def _check_display_device(self, id_: str, what: str, display: str, **account: Any) -> Any:

@@ -6,6 +6,7 @@ import gc
 from collections.abc import Callable, Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from bench.loop import LoopThread
 from tests.postgresql import PostgreSql, binaries
@@ -15,6 +16,10 @@ __all__ = ["LoopThread", "site_loop"]
 BOTH = pytest.mark.parametrize("new_database", ["sqlite", "postgresql"], indirect=True)
 """Has a module's tests run on both data bases, where they go by the fixture `new_database` (a `town` does)."""
 
+
+# A busy machine holds up an example, or the drawing of one, for longer than Hypothesis thinks right.
+settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
 
 _MOST_UNSEEN = 400_000
 """Objects that may become garbage unseen before it is collected."""

@@ -7,13 +7,14 @@ import os
 import pwd
 import secrets
 import shutil
-import socket
 import subprocess
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import psycopg
+
+from tests.ports import free_port
 
 _OWNER = "postgres"
 
@@ -38,9 +39,7 @@ class PostgreSql:
             self._user = {"user": owner.pw_uid, "group": owner.pw_gid, "extra_groups": []}
         self._password = secrets.token_hex(16)
         self._names = (f"town_{k}" for k in itertools.count())
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self._port = probe.getsockname()[1]
+        self._port = free_port()
         word = self._directory / "word"
         word.write_text(self._password)
         word.chmod(0o644)

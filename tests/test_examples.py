@@ -5,27 +5,22 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.ports import free_port
+
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
-
-
-def free_port() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return str(probe.getsockname()[1])
 
 
 @pytest.fixture
 def copy(tmp_path: Path) -> tuple[Path, dict[str, str]]:
     """The examples in a directory of their own, on free ports; and what was exchanged for that."""
-    exchanged = {"5020": free_port(), "5025": free_port(), "/tmp/twinbench-meter": str(tmp_path / "meter")}
+    exchanged = {"5020": str(free_port()), "5025": str(free_port()), "/tmp/twinbench-meter": str(tmp_path / "meter")}
     shutil.copytree(ROOT / "examples", tmp_path / "examples", ignore=shutil.ignore_patterns("__pycache__"))
     for path in tmp_path.rglob("*.yaml"):
         text = path.read_text(encoding="utf-8")

@@ -399,14 +399,17 @@ class prepayment_events(PrepaymentKeywords):  # noqa: N801 - Robot finds a libra
         shown = self._check_display_device(
             "C3-S2.15", what, self._display_name, balance_cents=cents, credit_wh=credit_wh
         )
-        self._check_time_left(
+        self._check_left(
             "C3-S2.15",
             what,
             "Display",
-            getattr(shown, "time_left", None),
+            (getattr(shown, "credit_wh", None), getattr(shown, "time_left", None)),
             cents,
             self._told_at(),
-            float(case.pixit("display_device_time_left_resolution_min")),
+            (
+                float(case.pixit("display_device_resolution_wh")),
+                float(case.pixit("display_device_time_left_resolution_min")),
+            ),
         )
         self._judge.settle()
 

@@ -110,16 +110,19 @@ def test_nothing_holds_a_bench_that_is_down() -> None:
 
     held = up_and_down()
     gc.unfreeze()
-    gc.collect()
+    for _ in range(3):  # what ends with a finaliser goes with the next one
+        gc.collect()
     assert [thing() for thing in held] == [None] * 5
 
 
 def test_nobody_looks_through_a_bench_for_garbage_while_it_is_up() -> None:
     gc.unfreeze()
-    bench = Bench(inventory.load(TWIN))
-    with bench:
-        assert gc.get_freeze_count() > 10_000
-    assert gc.get_freeze_count() == 0
+    few = gc.get_freeze_count()
+    with Bench(inventory.load(TWIN)):
+        with Bench(inventory.load(TWIN)):
+            assert gc.get_freeze_count() > few + 10_000
+        assert gc.get_freeze_count() > few + 10_000
+    assert gc.get_freeze_count() < few + 1_000
 
 
 def test_a_bench_comes_up_again_after_it_was_down() -> None:

@@ -58,7 +58,7 @@ def started(*arguments: str | Path) -> Iterator[subprocess.Popen[str]]:
         process.communicate()
 
 
-def first_line(process: subprocess.Popen[str], within_s: float = 30) -> str:
+def first_line(process: subprocess.Popen[str], within_s: float = 120) -> str:
     """The first line on standard output."""
     assert process.stdout is not None
     assert select.select([process.stdout], [], [], within_s)[0], "nothing was said in time"
@@ -303,7 +303,7 @@ def test_an_interrupted_run_says_so(number: signal.Signals, tmp_path: Path) -> N
         _until(lambda: (record / "output.xml").is_file() and (record / "wire" / "meter-optical.log").is_file())
         time.sleep(0.5)
         process.send_signal(number)
-        said, complained = process.communicate(timeout=20)
+        said, complained = process.communicate(timeout=60)
     assert process.returncode == 3, (process.returncode, said, complained)
     assert "Traceback" not in complained
     assert "problem: the run was interrupted" in said
@@ -315,7 +315,7 @@ def test_an_interrupted_run_says_so(number: signal.Signals, tmp_path: Path) -> N
     assert len(done.stdout.splitlines()) == 2, "interrupted, and otherwise intact"
 
 
-def _until(true: Any, within_s: float = 30) -> None:
+def _until(true: Any, within_s: float = 120) -> None:
     end = time.monotonic() + within_s
     while not true():
         assert time.monotonic() < end, "it did not come true in time"
@@ -332,7 +332,7 @@ def test_up_says_where_and_ends_cleanly(number: signal.Signals) -> None:
         answer = httpx.get(f"{ready['meter_data']}/v1/meters", headers={"Authorization": "Bearer only-for-this-bench"})
         assert answer.json() == ["TB-0001"]
         process.send_signal(number)
-        said, complained = process.communicate(timeout=20)
+        said, complained = process.communicate(timeout=60)
     assert process.returncode == 0
     assert said == ""
     assert complained == "twinbench: interrupted; outputs are safe\n"
@@ -380,10 +380,30 @@ def test_a_board_of_one_s_own_is_left_open(number: signal.Signals, tmp_path: Pat
 
     def coils() -> list[int]:
         said = subprocess.run(
-            ["mbpoll", "-m", "rtu", "-b", "9600", "-P", "none", "-a", "1", "-t", "0", "-r", "1", "-c", "8", "-1", line],
+            [
+                "mbpoll",
+                "-o",
+                "10",
+                "-m",
+                "rtu",
+                "-b",
+                "9600",
+                "-P",
+                "none",
+                "-a",
+                "1",
+                "-t",
+                "0",
+                "-r",
+                "1",
+                "-c",
+                "8",
+                "-1",
+                line,
+            ],
             capture_output=True,
             text=True,
-            timeout=20,
+            timeout=60,
             check=False,
         ).stdout
         return [int(state) for state in re.findall(r"^\[\d+\]:\s+(\d)", said, re.M)]
@@ -396,6 +416,6 @@ def test_a_board_of_one_s_own_is_left_open(number: signal.Signals, tmp_path: Pat
             assert ready, process.communicate()[1]
             assert json.loads(ready)["bench"] == "one-of-each"
             process.send_signal(number)
-            _, complained = process.communicate(timeout=20)
+            _, complained = process.communicate(timeout=60)
             assert process.returncode == 0, complained
         assert coils() == [0] * 8

@@ -69,14 +69,14 @@ def device(name: str, **options: Any) -> Change:
     return lambda data: data["twinbench"]["devices"][name]["options"].update(options)
 
 
-def quick(*names: str) -> Change:
-    """Wait only shortly for answers on these links, or on all."""
+def quick(*names: str, seconds: float = 0.2) -> Change:
+    """Wait only so long for answers on these links."""
 
     def change(data: dict[str, Any]) -> None:
         for entry in data["targets"]["site"]["resources"]:
             for attributes in entry.values():
                 if attributes["name"] in names:
-                    attributes["timeout"] = 0.2
+                    attributes["timeout"] = seconds
 
     return change
 
@@ -232,7 +232,7 @@ def test_an_analyzer_that_is_silent_does_not_stop_the_meter_s_checks(tmp_path: P
 
 
 def test_a_silent_relay_means_that_nothing_is_switched(tmp_path: Path) -> None:
-    with served(variant(tmp_path, TWIN, on_mains, quick("relay-bus"))) as bench:
+    with served(variant(tmp_path, TWIN, on_mains, quick("relay-bus", seconds=1.0))) as bench:
         bench.call(bench.twins["relay"].inject, "silent")
         only(look(bench), ("link", "relay", "no answer"), ("wiring", "relay", "without an answer of relay"))
         assert not bench.taken
@@ -328,7 +328,7 @@ def test_interrupted_it_leaves_everything_off() -> None:
 
 
 def test_a_board_that_dies_with_contacts_closed_is_told(tmp_path: Path) -> None:
-    with served(variant(tmp_path, TWIN, on_mains, quick("relay-bus"))) as bench:
+    with served(variant(tmp_path, TWIN, on_mains, quick("relay-bus", seconds=1.0))) as bench:
 
         def die(command: str, args: tuple[Any, ...]) -> None:
             if (command, args) == ("close", (2,)):
@@ -401,7 +401,7 @@ def test_a_display_that_the_meter_s_network_does_not_have_is_told(fault: str, sa
 
 
 def test_a_display_that_falls_silent_while_it_joins_is_told(tmp_path: Path) -> None:
-    with served(variant(tmp_path, TWIN, quick("display-usb"))) as bench:
+    with served(variant(tmp_path, TWIN, quick("display-usb", seconds=1.0))) as bench:
 
         def silence(command: str, args: tuple[Any, ...]) -> None:
             if (command, args) == ("close", (1,)):
@@ -482,7 +482,7 @@ def test_a_fault_is_found_from_outside(tmp_path: Path, fault: str, whole: bool) 
     change, expected = SEEN_FROM_OUTSIDE[fault]
     stripped = () if whole else (on_mains,)
     with a_site(tmp_path, *stripped, change) as links:
-        lab = variant(tmp_path, LAB, *stripped, quick("meter-optical"))
+        lab = variant(tmp_path, LAB, *stripped, quick("meter-optical", seconds=1.0))
         only(doctor(lab, links=links, clock_limit_s=30), *expected)
 
 
@@ -490,7 +490,7 @@ def test_the_command_finds_nothing_on_a_healthy_site_and_then_a_dead_line(tmp_pa
     def run(links: dict[str, str], *more: str) -> subprocess.CompletedProcess[str]:
         file = tmp_path / "links.json"
         file.write_text(json.dumps({"links": links}))
-        lab = variant(tmp_path, LAB, quick("meter-optical"))
+        lab = variant(tmp_path, LAB, quick("meter-optical", seconds=1.0))
         arguments = [COMMAND, "doctor", "--bench", lab, "--links", file, *more]
         return subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -84,7 +85,7 @@ def test_after_an_alarm_nothing_is_switched_on_again(benches: Benches) -> None:
 
 def test_what_is_on_all_the_same_is_switched_off_while_the_alarm_stands(benches: Benches) -> None:
     """An output that could not be switched off when the alarm came is switched off as soon as it can be."""
-    bench = benches({"door": DOOR}, _quick)
+    bench = benches({"door": DOOR}, _impatient("source"))
     source: Any = bench.twins["source"]
     bench.call(source.inject, "silent")
     press_door(bench)
@@ -99,7 +100,7 @@ def test_what_is_on_all_the_same_is_switched_off_while_the_alarm_stands(benches:
 
 
 def test_a_door_that_cannot_be_seen_counts_as_open(benches: Benches) -> None:
-    bench = benches({"door": DOOR})
+    bench = benches({"door": DOOR}, _impatient("relay"))
     bench.call(bench.twins["relay"].inject, "silent")
     refused(Refused, lambda: bench.advance(1), "cannot be seen", "relay may still be on")
     assert not bench.loop.call(bench.twins["source"].is_on)  # type: ignore[attr-defined]
@@ -266,7 +267,7 @@ def test_one_output_that_is_lost_keeps_none_of_the_others_on(
     benches: Benches, caplog: pytest.LogCaptureFixture
 ) -> None:
     for lost, link in (("source", "serial"), ("relay", "bus"), ("load", "serial")):
-        bench = benches({}, _quick)
+        bench = benches({}, _impatient(lost))
         twins: dict[str, Any] = bench.twins
         assert twins["source"].is_on()
         bench.faces[lost, link].cut()  # type: ignore[attr-defined]
@@ -277,10 +278,16 @@ def test_one_output_that_is_lost_keeps_none_of_the_others_on(
         assert [name for name, is_on in on.items() if is_on] == [lost]
 
 
-def _quick(data: Data) -> None:
-    for link in data["targets"]["site"]["resources"]:
-        for attributes in link.values():
-            attributes["timeout"] = 0.2
+def _impatient(device: str) -> Callable[[Data], None]:
+    """Does not wait long for this one."""
+
+    def change(data: Data) -> None:
+        for link in data["targets"]["site"]["resources"]:
+            for attributes in link.values():
+                if attributes["name"].startswith(device):
+                    attributes["timeout"] = 1.0
+
+    return change
 
 
 def test_the_source_goes_off_before_the_relays_open(benches: Benches) -> None:

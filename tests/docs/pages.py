@@ -15,16 +15,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -111,7 +111,7 @@ class Reader:
         }
         text = page.read_text(encoding="utf-8")
         ports = set(re.findall(r"127\.0\.0\.1:{1,2}(\d{4,5})\b", text))
-        self._ports = {port: str(_free_port()) for port in sorted(ports)}
+        self._ports = {port: str(free_port()) for port in sorted(ports)}
 
     def follow(self) -> int:
         """Do all that the page says; returns how many commands were run."""
@@ -217,12 +217,3 @@ class Reader:
             if code not in (0, 128 + signal.SIGINT):
                 bad.append(f"{what} exits {code} after Ctrl-C\n{output.read_text('utf-8', 'replace')}")
         assert not bad, "\n".join(bad)
-
-
-def _free_port() -> int:
-    """A port that nobody listens at, out of the range from which the system takes those of clients: it is used minutes later."""
-    while True:
-        port = random.randrange(20_000, 32_000)
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port

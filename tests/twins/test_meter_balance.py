@@ -100,7 +100,9 @@ def test_it_reaches_zero_by_itself_says_so_and_does_what_is_stored(home: Make) -
 hours = st.lists(st.tuples(st.integers(0, 4000), st.integers(60, 7200)), min_size=1, max_size=12)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(hours, st.integers(0, 200_000), st.sampled_from([15, 60]))
 def test_it_agrees_with_the_ledger_within_one_intervals_energy(
     site_loop: LoopThread, loads: list[tuple[int, int]], price: int, minutes: int

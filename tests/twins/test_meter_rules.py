@@ -175,7 +175,9 @@ class Alone:
 minutes = st.integers(1, 600)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(st.lists(st.tuples(minutes, st.none() | minutes), max_size=8), st.lists(minutes, max_size=6))
 def test_every_command_is_carried_out_at_each_of_its_moments_and_at_no_other(
     site_loop: LoopThread, given_rules: list[tuple[int, int | None]], steps: list[int]
@@ -208,7 +210,9 @@ def test_every_command_is_carried_out_at_each_of_its_moments_and_at_no_other(
 acts = st.sampled_from(["limit", "restore", "connect", "disconnect", "press", "more", "less", "wait", "wait long"])
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(st.lists(acts, max_size=25))
 def test_it_recloses_by_itself_at_most_once_for_each_limit_that_is_set(site_loop: LoopThread, what: list[str]) -> None:
     h = Home(site_loop, class_percent=0)
@@ -245,7 +249,9 @@ def test_it_recloses_by_itself_at_most_once_for_each_limit_that_is_set(site_loop
 spans = st.tuples(st.integers(1, 40), st.integers(1, 12)).map(lambda pair: (pair[0], pair[0] + pair[1]))
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(st.lists(spans, max_size=8), st.booleans())
 def test_of_any_events_the_first_are_kept_and_the_service_is_on_in_them_and_as_before_outside(
     site_loop: LoopThread, events: list[tuple[int, int]], on_before: bool

@@ -168,7 +168,9 @@ def test_the_next_change_is_where_the_offset_changes(now: datetime) -> None:
     assert before == now.astimezone(PACIFIC).utcoffset() != after
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=60))
 def test_any_text_is_shown_letter_for_letter_or_refused(site_loop: LoopThread, text: str) -> None:
     h = Home(site_loop)

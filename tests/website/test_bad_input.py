@@ -139,6 +139,16 @@ def test_what_is_not_there_has_a_page_that_says_so(ada: Visitor, path: str) -> N
     assert "There is no such page" in ada.last.text
 
 
+def test_who_wants_headers_alone_gets_them_and_listens_to_nothing(here: WebTown, ada: Visitor) -> None:
+    for path in (f"/accounts/{ACCOUNT}", f"/live/{ACCOUNT}"):
+        said = ada.http.head(path)
+        assert (said.status_code, said.content) == (200, b"")
+        assert said.headers["x-frame-options"] == "DENY"
+    website = here.town.utility.website
+    assert website is not None
+    assert not website.live.listeners
+
+
 def test_other_methods_and_types_are_refused(ada: Visitor) -> None:
     assert ada.http.delete(f"/accounts/{ACCOUNT}").status_code == 405
     assert ada.http.post(f"/accounts/{ACCOUNT}/prepay", json={"ends_at": ""}).status_code == 415
