@@ -128,7 +128,7 @@ class Bench:
         self, user: str | None = None, *, encrypted: bool | None = None, password: str | None = None
     ) -> AsyncIterator[Client]:
         """A client: anonymous in the open, or a user who encrypts."""
-        client = Client(self.url, timeout=10)
+        client = Client(self.url, timeout=10, watchdog_intervall=60.0)  # a second by default
         if user is not None:
             client.set_user(user)
             client.set_password(f"{user}'s secret" if password is None else password)
