@@ -78,14 +78,14 @@ class Bench:
         found = models.find(model_name)
         self.devices.append(MirroredDevice(name, found.role, driver, model, twin, identity, limits, found.ranges))
 
-    def with_relay(self) -> Bench:
-        """A relay board's twin behind Modbus TCP, with its driver."""
+    def with_relay(self, timeout: float = 2.0) -> Bench:
+        """A relay board's twin behind Modbus TCP, with its driver, which waits so long for an answer."""
         self.relay = self.twin("waveshare-relay", "relay")
         face = models.find("waveshare-relay").faces["modbus"](self.relay, "127.0.0.1:0", models.LineOptions())
         endpoint = self.thread.run(face.open())
         self.undo.append(lambda: self.thread.run(face.close()))
         target = Target(f"mirror{next(NAMES)}")
-        link = ModbusTcpLink(target, "link", address=endpoint.address, timeout=0.15)
+        link = ModbusTcpLink(target, "link", address=endpoint.address, timeout=timeout)
         link.wire_log = lambda way, data: self.wire.append((way, data))
         self.driver = WaveshareRelayDriver(target, "relay")
         self.driver.wait = lambda seconds: None
@@ -128,7 +128,7 @@ class Bench:
         self, user: str | None = None, *, encrypted: bool | None = None, password: str | None = None
     ) -> AsyncIterator[Client]:
         """A client: anonymous in the open, or a user who encrypts."""
-        client = Client(self.url, timeout=10)
+        client = Client(self.url, timeout=10, watchdog_intervall=60.0)  # a second by default
         if user is not None:
             client.set_user(user)
             client.set_password(f"{user}'s secret" if password is None else password)
@@ -176,7 +176,7 @@ async def call(client: Client, path: str, *arguments: Any) -> Any:
 
 
 async def becomes(
-    client: Client, path: str, wanted: Callable[[ua.DataValue], bool], seconds: float = 5.0
+    client: Client, path: str, wanted: Callable[[ua.DataValue], bool], seconds: float = 20.0
 ) -> ua.DataValue:
     """Subscribe to a variable and wait until it is as wanted."""
     found: asyncio.Future[ua.DataValue] = asyncio.get_running_loop().create_future()

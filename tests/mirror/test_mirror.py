@@ -253,7 +253,7 @@ def test_a_value_that_is_not_there_is_null_and_comes_back(bench: Bench) -> None:
 
 
 def test_a_device_that_does_not_answer_is_shown_as_such_and_recovers(bench: Bench) -> None:
-    bench.with_relay().start()
+    bench.with_relay(timeout=0.5).start()
 
     async def dialogue(client: Client) -> None:
         await becomes(client, "Devices/relay/Measured/Closed1", good(False))
@@ -409,7 +409,7 @@ def test_the_run_and_its_events_are_shown(bench: Bench) -> None:
         subscription = await client.create_subscription(10, Handler())
         await subscription.subscribe_events(at)
         bench.thread.call(mirror.event, "the payment was posted", 500)
-        event = await asyncio.wait_for(came.get(), 5)
+        event = await asyncio.wait_for(came.get(), 20)
         assert (event.Message.Text, event.Severity, event.SourceName) == ("the payment was posted", 500, "Bench")
         assert event.Time == EPOCH + timedelta(seconds=10)
 
@@ -510,7 +510,7 @@ def test_what_the_device_refuses_comes_back_as_a_code_and_an_event(bench: Bench)
         await subscription.subscribe_events()
         with pytest.raises(BadRequestNotAllowed):
             await call(client, "Devices/meter/AddCredit", 500)
-        event = await asyncio.wait_for(came.get(), 5)
+        event = await asyncio.wait_for(came.get(), 20)
         return str(event.Message.Text)
 
     assert bench.talk(dialogue, "olive").startswith("Devices/meter: AddCredit was not carried out: ")
@@ -615,10 +615,10 @@ def test_a_client_that_hangs_up_does_not_cut_bench_time_short(bench: Bench) -> N
 
     async def dialogue(client: Client) -> None:
         calling = asyncio.ensure_future(call(client, "Bench/Clock/Advance", 3600.0))
-        assert await asyncio.to_thread(reached.wait, 5)
+        assert await asyncio.to_thread(reached.wait, 20)
         client.uaclient.protocol.transport.abort()
         with pytest.raises((ConnectionError, TimeoutError, ua.UaError)):
-            await asyncio.wait_for(calling, 5)
+            await asyncio.wait_for(calling, 20)
 
     bench.thread.call(bench.clock.spawn, work())
     with contextlib.suppress(ConnectionError, ua.UaError):  # of saying goodbye on a dead line

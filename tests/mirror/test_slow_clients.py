@@ -109,12 +109,14 @@ def test_what_gave_way_is_told_by_the_overflow_bit(bench: Bench) -> None:
 
     async def dialogue(client: Client) -> None:
         slow = Handler()
-        subscription = await client.create_subscription(1000, slow)
+        subscription = await client.create_subscription(3000, slow)
         await subscription.subscribe_data_change(node(client, "Devices/analyzer/Modelled/Voltage"), queuesize=10)
-        await asyncio.sleep(0.1)
+        await asyncio.wait_for(
+            slow.enough(1), 20
+        )  # the mirror has just sent: all that follows is in before it does again
         slow.came.clear()
         await asyncio.to_thread(publish, bench, 100)
-        await asyncio.wait_for(slow.enough(10), 5)
+        await asyncio.wait_for(slow.enough(10), 20)
         values = [value for value, _ in slow.came[:10]]
         assert values == [*(1000.0 + n for n in range(91, 100)), 240.0], "the newest are kept, in order"
         assert slow.came[0][1] == 0x480, "good, but values were lost before it"

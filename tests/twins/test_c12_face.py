@@ -37,13 +37,13 @@ OK, ERR, SNS, ISC, ONP, IAR, BSY, DNR, DLK, RNO, ISSS = (bytes([n]) for n in ran
 class Port:
     """A meter with its optical port on a pty."""
 
-    def __init__(self, loop: LoopThread, timeouts: dict[str, float], **options: Any) -> None:
+    def __init__(self, loop: LoopThread, **options: Any) -> None:
         self.loop = loop
         self.clock = loop.call(SteppedClock)
         self.site = Site(self.clock)
         wiring = AmiMeterOptions.model_validate(default_site(self.site).model_dump() | options)
         self.meter: AmiMeter = loop.call(build, self.clock, self.site, name="meter", options=wiring, seed=3)
-        self.line = SerialLine(lambda send: C1218Session(self.meter, send, **timeouts))
+        self.line = SerialLine(lambda send: C1218Session(self.meter, send))
         self.path = loop.run(self.line.open()).address
         self.hosts: list[Host] = []
         self.drivers: list[AmiMeterDriver] = []
@@ -52,7 +52,7 @@ class Port:
         self.hosts.append(Host(self.path, timeout))
         return self.hosts[-1]
 
-    def driver(self, timeout: float = 0.3, **options: Any) -> AmiMeterDriver:
+    def driver(self, timeout: float = 1.0, **options: Any) -> AmiMeterDriver:
         target = Target("bench")
         links.SerialLine(target, name="line", port=self.path, timeout=timeout)
         driver = AmiMeterDriver(target, name="meter", **options)
@@ -62,6 +62,20 @@ class Port:
 
     def advance(self, seconds: float) -> None:
         self.loop.run(self.clock.advance(seconds))
+
+    def settle(self) -> None:
+        """Have the meter take whatever the host has sent so far."""
+        self.loop.run(asyncio.sleep(0.02))
+
+    def age(self, seconds: float) -> None:
+        """Let the host have been silent for so many seconds more."""
+        self.settle()
+        session = self.line._session
+
+        def earlier() -> None:
+            session._heard_at -= seconds
+
+        self.loop.call(earlier)
 
     def close(self) -> None:
         for host in self.hosts:
@@ -79,8 +93,8 @@ Make = Callable[..., Port]
 def port(site_loop: LoopThread) -> Iterator[Make]:
     made: list[Port] = []
 
-    def make(timeouts: dict[str, float] | None = None, **options: Any) -> Port:
-        made.append(Port(site_loop, timeouts or {}, **options))
+    def make(**options: Any) -> Port:
+        made.append(Port(site_loop, **options))
         return made[-1]
 
     yield make
@@ -103,10 +117,9 @@ def test_the_published_frames(port: Make) -> None:
         if len(frame) != 8 + frame[5]:  # printed without its CRC
             frame += crc_x25(frame).to_bytes(2, "little")
         host.line.write(frame)
-        assert host.exactly(len(bytes.fromhex(heard))) == bytes.fromhex(heard)
-        host.line.timeout = 0.05
-        host.line.read(100)
-        host.line.timeout = 3
+        begins = bytes.fromhex(heard)
+        assert host.exactly(len(begins)) == begins
+        host.exactly(9 + begins[6] - len(begins))  # the rest: an ACK, a head of 6 bytes, the data and a CRC
         host.line.write(ACK)
 
 
@@ -115,9 +128,10 @@ def test_a_packet_with_a_wrong_crc_is_asked_for_once(port: Make) -> None:
     good = bytes.fromhex("EE 00 00 00 00 01 20 13 10")
     for _ in range(2):
         host.line.write(good[:-1] + b"\x11")
+        assert host.exactly(1) == NAK
         host.line.timeout = 0.5  # ten times the rest after which a meter gives a packet up
-        assert host.line.read(10) == NAK
-    host.line.timeout = 3
+        assert host.line.read(10) == b""
+        host.line.timeout = 3
     host.line.write(good)
     answer = ACK + bytes.fromhex("EE 00 00 00 00 05 00 00 01 00 00")
     assert host.exactly(len(answer)) == answer
@@ -310,12 +324,13 @@ def test_a_paced_line_follows_the_negotiated_rate_and_falls_back(site_loop: Loop
 
 
 def test_silence_ends_a_session_and_wait_prolongs_it(port: Make) -> None:
-    host = port({"traffic_timeout_s": 0.3}).host()
+    p = port()
+    host = p.host()
     host.open()
-    assert host.ask(b"\x70\x05") == OK
-    time.sleep(0.5)
+    assert host.ask(b"\x70\x14") == OK  # 20 s
+    p.age(7)
     assert host.ask(read(5))[:1] == OK
-    time.sleep(0.5)  # the wait held for one pause
+    p.age(7)  # the wait held for one pause
     assert host.ask(read(5)) == ISSS
     host.open()
     assert host.ask(read(5))[:1] == OK
@@ -484,46 +499,63 @@ def test_a_packet_that_comes_twice_is_carried_out_once_and_answered_twice(port: 
 
 
 def test_an_answer_refused_is_sent_again_three_times_at_most(port: Make) -> None:
-    host = port().host(timeout=0.5)
+    host = port().host()
     host.open()
     host.put(read(5))
     first = host.packet_in()
     for _ in range(3):
         host.line.write(NAK)
         assert host.packet_in() == first
+    host.line.timeout = 0.5
     host.line.write(NAK)
     with pytest.raises(TimeoutError):
         host.packet_in()
 
 
 def test_an_answer_not_acknowledged_is_sent_again_three_times(port: Make) -> None:
-    host = port({"response_timeout_s": 0.1}).host(timeout=0.5)
+    p = port()
+    host = p.host(timeout=5)
     host.open()
+    p.settle()
+    session = p.line._session
+
+    def hurry() -> None:
+        session._repeat.cancel()  # of the logon's packets, which are acknowledged
+        session._repeat = None
+        session._response_timeout_s = 0.1
+
+    p.loop.call(hurry)
+    begin = time.monotonic()
     host.put(read(5))
     first = host.packet_in()
-    begin = time.monotonic()
     for _ in range(3):
         assert host.packet_in() == first
     assert time.monotonic() - begin >= 0.25
+    host.line.timeout = 0.5
     with pytest.raises(TimeoutError):
         host.packet_in()
+    host.line.timeout = 5
     assert host.ask(read(5))[:1] == OK
 
 
 def test_a_meter_without_supply_is_silent_and_has_forgotten_the_session(port: Make) -> None:
     p = port()
-    host = p.host(timeout=0.3)
+    host = p.host()
     host.open()
     source = p.site.nodes["source"]
     assert isinstance(source, Source)
     p.loop.call(source.set, on=False)
     host.line.write(packet(read(5), host.control))
+    p.settle()
+    host.line.timeout = 0.3
     with pytest.raises(TimeoutError):
         host.exactly(1)
+    host.line.timeout = 3
     p.loop.call(source.set, on=True)
     assert host.ask(read(5)) == ISSS
     p.loop.call(p.meter.inject, "silent")
     host.line.write(packet(b"\x20", host.control))
+    host.line.timeout = 0.3
     with pytest.raises(TimeoutError):
         host.exactly(1)
 
@@ -614,11 +646,13 @@ def test_a_line_cut_in_the_middle_of_a_table_loses_nothing(port: Make) -> None:
     for number in range(1, 30):
         p.loop.call(p.meter.send, MeterMessage(number, MessageCode.TEST, START))
         p.advance(1)
-    driver = p.driver(timeout=0.1)
+    driver = p.driver()
     want = list(p.meter.log())
     p.loop.call(p.line.disturb, Disturbance(cut_after=400))
+    driver.line.timeout = 0.4
     with pytest.raises(LinkLost):
         driver.log()
+    driver.line.timeout = 1.0
     assert p.line.is_cut
     p.loop.call(p.line.disturb, Disturbance())
     p.loop.call(p.line.mend)
@@ -628,7 +662,7 @@ def test_a_line_cut_in_the_middle_of_a_table_loses_nothing(port: Make) -> None:
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_a_line_that_garbles_one_byte_in_a_hundred_loses_nothing_and_does_nothing_twice(port: Make, seed: int) -> None:
     p = port()
-    driver = p.driver(timeout=0.2)
+    driver = p.driver()
     p.loop.call(p.line.disturb, Disturbance(garble=0.01, seed=seed))
     sent = range(1, 16)
     for number in sent:

@@ -575,14 +575,20 @@ def test_plain_pyserial_talks_to_it(served, tmp_path: Path):
 
 
 def sigrok(address: str, *arguments: str) -> str:
-    """Run sigrok-cli, whose driver was written against a real 61604, and return what it says."""
-    ran = subprocess.run(
-        ["sigrok-cli", "-d", f"scpi-pps:conn=tcp-raw/{address.replace(':', '/')}", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=True,
-    )
+    """Run sigrok-cli, whose driver was written against a real 61604, and return what it says.
+
+    It waits a second for an answer, and fails where a busy machine takes longer: up to three runs, as none adds to another.
+    """
+    for left in (2, 1, 0):
+        ran = subprocess.run(
+            ["sigrok-cli", "-d", f"scpi-pps:conn=tcp-raw/{address.replace(':', '/')}", *arguments],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=not left,
+        )
+        if ran.returncode == 0:
+            break
     return ran.stdout
 
 
@@ -620,7 +626,7 @@ def test_the_driver_works_the_twin(served, site_loop, tmp_path, scheme):
     twin, clock, address = served(scheme, str(tmp_path / "source") if scheme == "pty" else "")
     resource = resource_of(scheme, address)
     target = Target("bench")
-    VisaLink(target, "visa", resource=resource, timeout=0.5)
+    VisaLink(target, "visa", resource=resource, timeout=5.0)
     driver = Chroma61604Driver(target, "source")
     target.activate(driver)
     driver.wait = lambda seconds: site_loop.run(clock.advance(seconds))
@@ -655,9 +661,12 @@ def test_the_driver_works_the_twin(served, site_loop, tmp_path, scheme):
     assert driver.read() == SourceReading(0, 0, 0, 0)
     driver.reset()
     site_loop.call(twin.inject, "silent")
+    driver._instrument.timeout = 300  # that of the link as it is open
+    driver.link.timeout = 0.3
     with pytest.raises(LinkLost) as lost:
         driver.is_on()
     assert resource in str(lost.value)
+    driver.link.timeout = 5.0
     site_loop.call(twin.inject, "silent", False)
     assert driver.is_on() is False
     target.deactivate(driver)
@@ -677,7 +686,7 @@ def test_the_driver_finds_a_link_again_that_was_cut(site_loop, tmp_path, scheme)
     face = site_loop.call(MODEL.faces[scheme], twin, str(tmp_path / "s") if scheme == "pty" else "", LineOptions())
     address = site_loop.run(face.open()).address
     target = Target("bench")
-    VisaLink(target, "visa", resource=resource_of(scheme, address), timeout=0.3)
+    VisaLink(target, "visa", resource=resource_of(scheme, address), timeout=5.0)
     driver = Chroma61604Driver(target, "source")
     target.activate(driver)
     site_loop.run(face.close())

@@ -507,7 +507,7 @@ def test_the_driver_works_the_twin(served, site_loop, tmp_path, scheme):
     twin, clock, address = served(scheme, str(tmp_path / "load") if scheme == "pty" else "")
     resource = f"ASRL{address}::INSTR" if scheme == "pty" else f"TCPIP::{address.replace(':', '::')}::SOCKET"
     target = Target("bench")
-    VisaLink(target, "visa", resource=resource, baudrate=57600, timeout=0.5)
+    VisaLink(target, "visa", resource=resource, baudrate=57600, timeout=5.0)
     driver = Chroma63804Driver(target, "load")
     target.activate(driver)
     driver.wait = lambda seconds: site_loop.run(clock.advance(seconds))
@@ -543,9 +543,12 @@ def test_the_driver_works_the_twin(served, site_loop, tmp_path, scheme):
     assert driver.read().current_a == pytest.approx(2.5, rel=0.01)
     driver.reset()
     site_loop.call(twin.inject, "silent")
+    driver._instrument.timeout = 300  # that of the link as it is open
+    driver.link.timeout = 0.3
     with pytest.raises(LinkLost) as lost:
         driver.is_on()
     assert resource in str(lost.value)
+    driver.link.timeout = 5.0
     site_loop.call(twin.inject, "silent", False)
     assert driver.is_on() is False
     target.deactivate(driver)

@@ -339,7 +339,7 @@ def test_an_unread_answer_is_a_query_error(served):
 
 def test_a_message_that_comes_before_the_answer_interrupts_it(on_wall_clock):
     client = on_wall_clock.client()
-    assert client.query(b":RATE 1S;:STAT:FILT1 FALL;:STAT:EESR?;:COMM:HEAD OFF;:RATE?").endswith(b"1.000E+00\n")
+    assert client.query(b":RATE 2S;:STAT:FILT1 FALL;:STAT:EESR?;:COMM:HEAD OFF;:RATE?").endswith(b"2.000E+00\n")
     client.write(b":COMM:WAIT? 1")
     interrupting = client.next
     client.write(b":STAT:ERR?")
@@ -350,8 +350,8 @@ def test_a_message_that_comes_before_the_answer_interrupts_it(on_wall_clock):
 
 def test_messages_wait_for_the_one_that_holds(on_wall_clock):
     client = on_wall_clock.client()
-    client.query(b":RATE 500MS;:STAT:FILT1 FALL;:STAT:EESR?")
     begun = time.monotonic()
+    client.query(b":RATE 500MS;:STAT:FILT1 FALL;:STAT:EESR?")
     client.write(b":COMM:WAIT 1")
     assert client.query(b"*OPT?") == b"NONE\n"
     assert time.monotonic() - begun > 0.2

@@ -487,7 +487,7 @@ def test_a_day_that_nobody_listened_to_leaves_the_link_whole(home: Home, driver:
 def test_a_silent_display_is_a_lost_link(make: Make) -> None:
     home = make()
     target = Target("test")
-    SerialLine(target, "line", port=home.open("pty"), baudrate=115200, timeout=0.1)
+    SerialLine(target, "line", port=home.open("pty"), baudrate=115200, timeout=1.0)
     driver = RavenDriver(target, "display")
     target.activate(driver)
     home.loop.call(home.display.inject, "silent")
@@ -608,12 +608,19 @@ def test_bare_aioraven_gets_interval_data(make: Make) -> None:
     assert [int(data[f"IntervalData{n}"], 16) for n in (1, 2, 3)] == [round(i.energy_wh) for i in recorded[:-4:-1]]
 
 
-def quiet(port: serial.Serial, within: float = 0.15) -> str:
-    """All that comes until the line has been quiet for `within` seconds."""
+def quiet(home: Home, port: serial.Serial, within: float = 0.15) -> str:
+    """All that comes until the line has been quiet for `within` seconds, once the display has taken what was sent."""
+    home.loop.run(asyncio.sleep(0.02))
     data = b""
     while select.select([port.fileno()], [], [], within)[0]:
         data += port.read(port.in_waiting or 1)
     return data.decode("cp1252")
+
+
+def said(home: Home, port: serial.Serial) -> str:
+    """All that the display says, which is something."""
+    select.select([port.fileno()], [], [], 10)
+    return quiet(home, port)
 
 
 def test_a_plain_serial_script(home: Home, tmp_path: Path) -> None:
@@ -621,35 +628,35 @@ def test_a_plain_serial_script(home: Home, tmp_path: Path) -> None:
     with serial.Serial(link, 115200, timeout=2) as port:
         # The vendor's own samples close a name that way.
         port.write(b"<Command>\r\n  <Name>get_connection_status</name>\r\n</Command>\r\n")
-        assert "<Status>Connected</Status>\r\n" in quiet(port)
+        assert "<Status>Connected</Status>\r\n" in said(home, port)
         port.write(b"<Command><Name>get_schedule</Name></Command>")
-        assert quiet(port).count("<ScheduleInfo>") == len(SCHEDULE)
+        assert said(home, port).count("<ScheduleInfo>") == len(SCHEDULE)
         port.write(
             b"<Command><Name>set_schedule</Name><Event>time</Event><Frequency>0x0005</Frequency><Enabled>Y</Enabled></Command>"
         )
-        assert quiet(port) == ""
+        assert quiet(home, port) == ""
         home.after(12)
-        assert quiet(port).count("<TimeCluster>\r\n") == 2
+        assert said(home, port).count("<TimeCluster>\r\n") == 2
         home.send(MessageCode.TEXT, 0xABCD, text="Ampères & <volts>")
         home.loop.call(home.display.set_schedule, "time", 900, True)
         home.after(2)
-        told = quiet(port)
+        told = said(home, port)
         assert "<Id>0x0000abcd</Id>\r\n" in told
         assert "<Text>Ampères &amp; &lt;volts&gt;</Text>\r\n" in told
         port.write(
             b"<Command><Name>set_fast_poll</Name><Frequency>0x0004</Frequency><Duration>0x0001</Duration></Command>"
         )
         port.write(b"<Command><Name>get_fast_poll_status</Name></Command>")
-        assert "<Frequency>0x0004</Frequency>" in quiet(port)
+        assert "<Frequency>0x0004</Frequency>" in said(home, port)
         home.after(70)
-        assert quiet(port).count("<InstantaneousDemand>") == 15
+        assert said(home, port).count("<InstantaneousDemand>") == 15
         port.write(
             b"<Command><Name>close_current_period</Name></Command><Command><Name>get_last_period_usage</Name></Command>"
         )
-        assert "<LastUsage>0x" in quiet(port)
+        assert "<LastUsage>0x" in said(home, port)
         port.write(b"<Command><Name>set_meter_info</Name><NickName>Mine</NickName><Enabled>N</Enabled></Command>")
         port.write(b"<Command><Name>get_meter_info</Name></Command>")
-        told = quiet(port)
+        told = said(home, port)
         assert "<NickName>Mine</NickName>" in told
         assert "<MeterType>0x0000</MeterType>" in told
     assert not Path(link).exists() or Path(link).is_symlink()

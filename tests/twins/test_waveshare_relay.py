@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import select
 import socket
@@ -339,8 +340,10 @@ def bits(board: WaveshareRelay) -> int:
     return sum(1 << k for k, on in enumerate(board.closed()) if on)
 
 
-def heard(line: serial.Serial, within: float = 0.1) -> bytes:
-    """Everything that comes until the line has been quiet for `within` seconds."""
+def heard(bench: Bench, line: serial.Serial, within: float = 0.1) -> bytes:
+    """Everything that comes until the line has been quiet for `within` seconds, once the face has noticed a silence."""
+    for seconds in (0.01, 0.05):  # on the twin's loop: first it takes what was sent, then the time that ends a frame
+        bench.loop.run(asyncio.sleep(seconds))
     data = b""
     while select.select([line.fileno()], [], [], within)[0]:
         data += os.read(line.fileno(), 4096)
@@ -373,7 +376,7 @@ def test_a_foreign_unit_hears_nothing_and_does_nothing(bench: Bench) -> None:
             line.write(frame(bytes([unit]) + hx("05 00 00 FF 00")))
             line.write(frame(bytes([unit]) + hx("01 00 00 00 08")))
             line.write(frame(bytes([unit]) + hx("65 00")))
-            assert heard(line) == b""
+            assert heard(bench, line) == b""
         assert bits(bench.board) == 0
         line.write(hx("01 01 00 00 00 08 3D CC"))
         assert line.read(6) == frame("01 01 01 00")
@@ -384,10 +387,10 @@ def test_a_broadcast_is_carried_out_without_a_reply(bench: Bench) -> None:
         line.write(frame("00 05 00 02 FF 00"))
         line.write(frame("00 01 00 00 00 08"))
         line.write(frame("00 06 40 00 00 11"))
-        assert heard(line) == b""
+        assert heard(bench, line) == b""
         assert bits(bench.board) == 0b100
         line.write(frame("01 01 00 00 00 08"))
-        assert heard(line) == b""
+        assert heard(bench, line) == b""
         line.write(frame("11 01 00 00 00 08"))
         assert line.read(6) == frame("11 01 01 04")
     assert bench.board.identify().serial == "17"
@@ -411,13 +414,14 @@ def test_garbage_and_a_silence_are_forgotten(bench: Bench) -> None:
             b"\r\nAT\r\n",
         ):
             line.write(garbage)
-            assert heard(line) == b""
+            assert heard(bench, line) == b""
             line.write(hx("01 01 00 00 00 08 3D CC"))
             assert line.read(6) == frame("01 01 01 00"), garbage
     assert bits(bench.board) == 0
 
 
-def test_a_frame_that_comes_byte_by_byte(bench: Bench) -> None:
+def test_a_frame_that_comes_byte_by_byte(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("twins.faces.modbus._UNPACED_SILENCE_S", 5.0)  # no pause of a busy machine's ends the frame
     with bench.line() as line:
         for byte in hx("01 05 00 00 FF 00 8C 3A"):
             line.write(bytes([byte]))
@@ -430,7 +434,7 @@ def test_a_silent_board_hears_and_does_nothing_until_it_recovers(bench: Bench) -
     with bench.line() as line, bench.connect() as tcp:
         line.write(hx("01 05 00 00 FF 00 8C 3A") + frame("01 65 00"))
         tcp.sendall(hx("00 01 00 00 00 06 01 05 00 00 FF 00 00 02 00 00 00 02 01 65"))
-        assert heard(line) == b""
+        assert heard(bench, line) == b""
         assert not select.select([tcp], [], [], 0.05)[0]
         assert bits(bench.board) == 0
         bench.loop.call(bench.board.inject, "silent", False)
@@ -575,10 +579,10 @@ def mbpoll(bench: Bench, request: pytest.FixtureRequest) -> Callable[..., subpro
     else:
         where = ["-m", "rtu", "-b", "9600", "-P", "none", address]
 
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    def run(*arguments: str, patience: str = "10") -> subprocess.CompletedProcess[str]:
         options = [a for a in arguments if not a.isdecimal()]
         values = [a for a in arguments if a.isdecimal()]
-        command = ["mbpoll", "-0", "-1", "-o", "0.5", *options, *where, *values]
+        command = ["mbpoll", "-0", "-1", "-o", patience, *options, *where, *values]
         return subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
 
     return run
@@ -614,7 +618,7 @@ def test_mbpoll_is_told_what_is_wrong(mbpoll: Any) -> None:
 
 
 def test_mbpoll_gets_no_answer_from_a_foreign_unit(mbpoll: Any) -> None:
-    foreign = mbpoll("-a2", "-t0", "-r0", "-c8")
+    foreign = mbpoll("-a2", "-t0", "-r0", "-c8", patience="0.5")
     said = foreign.stdout + foreign.stderr
     assert "Connection timed out" in said or "Target device failed to respond" in said
     assert "[0]:" not in said

@@ -615,7 +615,7 @@ def test_the_driver_and_the_behaviour_see_the_same(served, site_loop, scheme):
         "pty": f"ASRL{address}::INSTR",
     }[scheme]
     target = Target("bench")
-    VisaLink(target, "visa", resource=resource, timeout=1.0)
+    VisaLink(target, "visa", resource=resource, timeout=5.0)
     driver = YokogawaWt310eDriver(target, "analyzer")
     target.activate(driver)
     driver.wait = lambda seconds: site_loop.run(clock.advance(seconds))
@@ -636,9 +636,12 @@ def test_the_driver_and_the_behaviour_see_the_same(served, site_loop, scheme):
     driver.reset()
     assert driver.integrated().state is Integration.RESET
     site_loop.call(twin.inject, "silent")
+    driver._instrument.timeout = 300  # that of the link as it is open
+    driver.link.timeout = 0.3
     with pytest.raises(LinkLost) as lost:
         driver.read()
     assert resource in str(lost.value)
+    driver.link.timeout = 5.0
     site_loop.call(twin.inject, "silent", False)
     assert driver.read() == site_loop.call(twin.read)
     target.deactivate(driver)
@@ -658,9 +661,10 @@ def test_the_driver_finds_a_link_again_that_was_cut(site_loop, tmp_path, scheme)
         "pty": f"ASRL{address}::INSTR",
     }[scheme]
     target = Target("bench")
-    VisaLink(target, "visa", resource=resource, timeout=0.3)
+    VisaLink(target, "visa", resource=resource, timeout=5.0)
     driver = YokogawaWt310eDriver(target, "analyzer")
     target.activate(driver)
+    driver._instrument.timeout = 300  # that of the link as it is open: some notice only by it that it is cut
     site_loop.run(face.close())
     for _ in range(2):
         with pytest.raises(LinkLost) as lost:

@@ -234,7 +234,7 @@ def test_pymodbus_reads_floats(served, site_loop):
 
 
 def mbpoll(served: Served, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = ["mbpoll", "-m", "tcp", "-p", str(served.port), "-0", "-1", *arguments, "127.0.0.1"]
+    command = ["mbpoll", "-m", "tcp", "-p", str(served.port), "-0", "-1", "-o", "10", *arguments, "127.0.0.1"]
     return subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
 
 

@@ -140,7 +140,7 @@ async function subscribe(session, { nodes, interval = 20, queue = 1000 }) {
   return subscriptions.length - 1;
 }
 
-async function changes(session, { subscription, count = 0, seconds = 5 }) {
+async function changes(session, { subscription, count = 0, seconds = 20 }) {
   const { seen } = subscriptions[subscription];
   const until = Date.now() + seconds * 1000;
   while (seen.length < count && Date.now() < until) await new Promise((resolve) => setTimeout(resolve, 5));
