@@ -99,11 +99,18 @@ def test_what_got_lost_may_have_been_taken(benches: Benches) -> None:
 
 @contextmanager
 def _silent(bench: Bench, name: str) -> Iterator[None]:
+    """The device does not answer, and nobody waits long for it."""
     twin: Any = bench.twins[name]
+    driver: Any = bench.drivers[name]
+    patience = driver.link.timeout
     bench.call(twin.inject, "silent", True)
+    driver.link.timeout = 0.5
+    if driver._instrument is not None:
+        driver._instrument.timeout = 500
     try:
         yield
     finally:
+        driver.link.timeout = patience
         bench.call(twin.inject, "silent", False)
 
 
