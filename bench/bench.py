@@ -55,8 +55,9 @@ LONG_S = 30.0
 """After a wait for so long, in seconds of bench time, sources and loads are asked for trips."""
 
 _SAFE = "safe outputs"
-_PATIENCE_S = 30.0  # with a server that has to end
 """The step of coming down that goes before all others."""
+_PATIENCE_S = 30.0
+"""How long, in real seconds, each of the other steps may take."""
 _LANGUAGES = {"en": Language.ENGLISH, "es": Language.SPANISH}
 
 _log = logging.getLogger("twinbench")

@@ -111,9 +111,8 @@ def test_what_gave_way_is_told_by_the_overflow_bit(bench: Bench) -> None:
         slow = Handler()
         subscription = await client.create_subscription(3000, slow)
         await subscription.subscribe_data_change(node(client, "Devices/analyzer/Modelled/Voltage"), queuesize=10)
-        await asyncio.wait_for(
-            slow.enough(1), 20
-        )  # the mirror has just sent: all that follows is in before it does again
+        # When the mirror has just sent, all that follows is in before it does again.
+        await asyncio.wait_for(slow.enough(1), 20)
         slow.came.clear()
         await asyncio.to_thread(publish, bench, 100)
         await asyncio.wait_for(slow.enough(10), 20)
