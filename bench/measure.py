@@ -13,7 +13,8 @@ from bench.judge.witness import Witness
 
 POLL_S = 0.2
 UPDATE_S = 0.1
-"""How often an instrument is asked while a moment is searched for, and how often it then makes a new reading, in seconds."""
+"""How often an instrument is asked, at best, while a moment is searched for, and how often it then makes a new reading, in
+seconds."""
 
 
 def watt_hours(measured: Witness) -> tuple[float, float]:
@@ -37,6 +38,7 @@ class Service:
         self._analyzer = analyzer
         self._meter = meter
         self._asset = uncertainty.load(bench.config.devices[analyzer].model)
+        self._poll_s = POLL_S
 
     @property
     def analyzer(self) -> Any:
@@ -53,26 +55,35 @@ class Service:
         reading = self._bench.predicted(self._analyzer).read()
         return Witness.predict(bool(reading.current_a > self._enough_a), f"model of {self._analyzer}")
 
-    def when(self, flowing: bool, within_s: float) -> datetime | None:
+    def when(self, flowing: bool, within_s: float, since: datetime | None = None) -> datetime | None:
         """Let bench time pass until current flows (or ceases), at most `within_s`; None where it doesn't.
 
-        The moment is the middle of the poll in which it was seen: it has the uncertainty `moment_uncertainty_s`.
+        The moment is the middle between the last look that did not see it and the first that did. What it is uncertain by,
+        `moment_uncertainty_s`, is how far these really were apart: on real time a machine that is busy looks less often. Its
+        first look may come too late: `since` is from when on it may have happened.
         """
         bench = self._bench
         bench.record_readings()
         self.analyzer.set_update_period(UPDATE_S)
         start = bench.now
-        while bool(self.analyzer.read().current_a > self._enough_a) is not flowing:
-            if (bench.now - start).total_seconds() >= within_s:
+        asked = start if since is None else min(since, start)
+        while True:
+            before, asked = asked, bench.now
+            if bool(self.analyzer.read().current_a > self._enough_a) is flowing:
+                break
+            if (asked - start).total_seconds() >= within_s:
                 return None
             bench.advance(POLL_S)
+        apart = bench.now - before
+        self._poll_s = max(self._poll_s, apart.total_seconds())
         bench.record_readings()
-        return max(start, bench.now - timedelta(seconds=POLL_S / 2))
+        return before + apart / 2
 
     @property
     def moment_uncertainty_s(self) -> float:
-        """Expanded uncertainty of a moment found by `when`: the poll, and the analyzer's own update period."""
-        return uncertainty.combine(uncertainty.polling(POLL_S), uncertainty.polling(UPDATE_S))
+        """Expanded uncertainty of a moment found by `when`, by the poorest search so far: the time between two looks, and the
+        analyzer's own update period."""
+        return uncertainty.combine(uncertainty.polling(self._poll_s), uncertainty.polling(UPDATE_S))
 
     def energy(self, until: datetime) -> tuple[Witness, Witness]:
         """Integrate from now to a moment of bench time; measured and predicted watt-hours. An analyzer goes on integrating what

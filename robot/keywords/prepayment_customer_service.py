@@ -30,7 +30,7 @@ class prepayment_customer_service(PrepaymentKeywords):  # noqa: N801 - Robot fin
         case = self._case
         case.prepay(cents)
         case.posted_at = case.bench.now
-        case.energised_at = case.service.when(True, 60)
+        case.energised_at = case.service.when(True, 60, since=case.posted_at)
         case.until_receipt(case.message_id, 60)
 
     # --- checking ------------------------------------------------------------------------------------------------------

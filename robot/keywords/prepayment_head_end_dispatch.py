@@ -52,7 +52,7 @@ class prepayment_head_end_dispatch(PrepaymentKeywords):  # noqa: N801 - Robot fi
         case.bench.advance(max(0.0, (due - case.bench.now).total_seconds() - 1.0))
         self._flow(id_, f"{what}: not before its moment", not flowing)
         most = case.latency_s + self._at_once_s + case.service.moment_uncertainty_s
-        seen = case.service.when(flowing, 60)
+        seen = case.service.when(flowing, 60, since=due)
         self._judge.check(
             id_,
             f"{what}: at its moment",
@@ -85,7 +85,7 @@ class prepayment_head_end_dispatch(PrepaymentKeywords):  # noqa: N801 - Robot fi
         _, due = case.plan(MessageCode.LIMIT, after, limit_w=limit_w)
         case.bench.advance((due - case.bench.now).total_seconds() - 1.0)
         self._flow("C3-FR-14", "planned limit: not before its moment", True)
-        tripped = case.service.when(False, 60)
+        tripped = case.service.when(False, 60, since=due)
         found = [e for e in case.meter.log(mark) if e.event is EventCode.LIMIT_SET]
         self._judge.check(
             "C3-FR-14",

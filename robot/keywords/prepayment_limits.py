@@ -109,7 +109,8 @@ class prepayment_limits(PrepaymentKeywords):  # noqa: N801 - Robot finds a libra
         for n, rule in enumerate(rules):
             moment = start + n * apart
             case.until_moment(moment - timedelta(seconds=2))
-            seen = case.service.when(rule.action is LoadControl.CONNECT, apart.total_seconds() / 2)
+            flows = rule.action is LoadControl.CONNECT
+            seen = case.service.when(flows, apart.total_seconds() / 2, since=moment)
             done = EventCode.RULE_CARRIED_OUT
             said = [e for e in case.events_since(since, done) if e.argument == rule.rule_id]
             should = [e for e in case.events_since(since, done, of=case.model) if e.argument == rule.rule_id]

@@ -230,7 +230,7 @@ class prepayment_meter(PrepaymentKeywords):  # noqa: N801 - Robot finds a librar
         witnesses: dict[str, Any] = {}
         seen = None
         if command in (MessageCode.CONNECT, MessageCode.DISCONNECT):
-            seen = case.service.when(command is MessageCode.CONNECT, 2 * most_s + 30)
+            seen = case.service.when(command is MessageCode.CONNECT, 2 * most_s + 30, since=asked)
         case.until_receipt(message_id, most_s + 60)
         taken = self._check_sent_on_request(code, message_id, asked)
         latency = timedelta(seconds=float(case.stated("network_latency_s")))
@@ -308,9 +308,10 @@ class prepayment_meter(PrepaymentKeywords):  # noqa: N801 - Robot finds a librar
             return
         case, command = self._case, MessageCode[code]
         case.until_quiet(120)  # what the utility sends meanwhile would be processed first
-        ahead = case.ahead_by()
+        ahead, asked = case.ahead_by(), case.bench.now
         message_id, limits = case.submit(command, **fields), command is MessageCode.LIMIT
-        seen = case.service.when(command in (MessageCode.CONNECT, MessageCode.RESTORE), 60 if limits else 30)
+        flows = command in (MessageCode.CONNECT, MessageCode.RESTORE)
+        seen = case.service.when(flows, 60 if limits else 30, since=asked)
         case.until_receipt(message_id, 60)
         taken = case.taken_at(message_id)
         seen_after = None if seen is None or not taken else (seen - taken[0]).total_seconds()
@@ -354,7 +355,7 @@ class prepayment_meter(PrepaymentKeywords):  # noqa: N801 - Robot finds a librar
         case.send(MessageCode.SCHEDULE, **fields)
         for what, moment, flowing in (("start", start, True), ("end", start + length, False)):
             case.bench.advance(max(0.0, (moment - case.bench.now).total_seconds() - 1.0))
-            seen = case.service.when(flowing, 15)
+            seen = case.service.when(flowing, 15, since=moment)
             self._judge.check(
                 "C3-NFR-03",
                 f"the event's {what}",
