@@ -15,6 +15,7 @@ POLL_S = 0.2
 UPDATE_S = 0.1
 """How often an instrument is asked, at best, while a moment is searched for, and how often it then makes a new reading, in
 seconds."""
+_MOST_STRETCHED = 1.01
 
 
 def watt_hours(measured: Witness) -> tuple[float, float]:
@@ -88,24 +89,30 @@ class Service:
     def energy(self, until: datetime) -> tuple[Witness, Witness]:
         """Integrate from now to a moment of bench time; measured and predicted watt-hours. An analyzer goes on integrating what
         is over its range: where it is before or after, what it measured is doubtful. In between nobody looks: a
-        reading on real time would stretch what is integrated."""
+        reading on real time would stretch what is integrated. By how much a busy machine has stretched it all the same is
+        part of the uncertainty; above a hundredth it is doubtful, too."""
         bench = self._bench
         over = self._over_range()
         start = bench.now
         self.analyzer.start_integration()
         bench.advance((until - start).total_seconds())
         self.analyzer.stop_integration()
+        length_s, took_s = (until - start).total_seconds(), (bench.now - start).total_seconds()
         over = over or self._over_range()
         volts, amperes = self.analyzer.ranges()
-        measured = self._asset.energy_witness(
-            self.analyzer.integrated().energy_wh,
-            volts * amperes,
-            (until - start).total_seconds(),
-            on=bench.now,
-            source=self._analyzer,
+        energy_wh = self.analyzer.integrated().energy_wh
+        measured = self._asset.energy_witness(energy_wh, volts * amperes, length_s, on=bench.now, source=self._analyzer)
+        late_wh = energy_wh * (took_s - length_s) / took_s
+        doubts = [
+            measured.doubt,
+            "over range" if over else None,
+            f"integrated {took_s:g} s instead of {length_s:g} s" if took_s > _MOST_STRETCHED * length_s else None,
+        ]
+        measured = replace(
+            measured,
+            uncertainty=uncertainty.combine(watt_hours(measured)[1], uncertainty.rectangular(late_wh)),
+            doubt="; ".join(filter(None, doubts)) or None,
         )
-        if over:
-            measured = replace(measured, doubt="; ".join(filter(None, (measured.doubt, "over range"))))
         bench.record_readings()
         predicted = bench.predicted(self._analyzer).integrated().energy_wh
         return measured, Witness.predict(predicted, f"model of {self._analyzer}")

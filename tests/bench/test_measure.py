@@ -10,7 +10,7 @@ import pytest
 
 from bench import inventory
 from bench.bench import Bench
-from bench.measure import Service
+from bench.measure import Service, watt_hours
 from tests.bench.conftest import bench_data, written
 
 AMPERES = 5.0
@@ -88,3 +88,32 @@ def test_a_first_look_that_comes_too_late_does_not_make_a_moment_of_its_own(benc
     assert abs((found - moment).total_seconds()) < service.moment_uncertainty_s
     assert service.moment_uncertainty_s == pytest.approx(1.387, abs=0.001)
     assert Service(bench, AMPERES).when(False, 2.0) is None
+
+
+class Late(Bench):
+    """A bench on a machine that comes back to it late."""
+
+    late_s = 0.0
+
+    def advance(self, seconds: float) -> None:
+        super().advance(seconds + self.late_s)
+
+
+@pytest.fixture
+def late(tmp_path: Path) -> Iterator[Bench]:
+    yield from brought_up(Late, tmp_path)
+
+
+@pytest.mark.parametrize("late_s", [0.0, 0.3, 2.0])
+def test_energy_that_was_stopped_too_late_is_uncertain_by_it_and_at_last_doubtful(late: Late, late_s: float) -> None:
+    service = Service(late, AMPERES)
+    late.device("load").on()
+    late.advance(5)
+    power_w = service.analyzer.read().power_w
+    late.late_s = late_s
+    measured, _ = service.energy(late.now + timedelta(seconds=60))
+    should = power_w * 60 / 3600
+    wh, uncertainty = watt_hours(measured)
+    assert wh == pytest.approx(should * (60 + late_s) / 60, rel=0.001)
+    assert abs(wh - should) < uncertainty
+    assert measured.doubt == ("integrated 62 s instead of 60 s" if late_s == 2.0 else None)
