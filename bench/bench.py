@@ -57,7 +57,7 @@ LONG_S = 30.0
 _SAFE = "safe outputs"
 """The step of coming down that goes before all others."""
 _PATIENCE_S = 30.0
-"""How long, in real seconds, each of the other steps may take."""
+"""How long, in real seconds, each step of coming down may take that the loop takes."""
 _LANGUAGES = {"en": Language.ENGLISH, "es": Language.SPANISH}
 
 _log = logging.getLogger("twinbench")
@@ -171,8 +171,8 @@ class Bench:
         if mirror:
             self._mirror()
         self._website()
-        garbage.keep_away()
-        self._undo.append(("the garbage collector", garbage.let_in))
+        self._undo.append(("the garbage collector", lambda: garbage.let_in(self)))
+        garbage.keep_away(self)
 
     def _begin_safely(self) -> None:
         """Reach every device, those with outputs first, and switch each off at once: an earlier run may have been killed.

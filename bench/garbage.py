@@ -12,27 +12,32 @@ import threading
 _FEW = 10_000  # objects: more than an interpreter keeps for itself
 
 _lock = threading.Lock()
-_benches = 0
+_up: set[int] = set()
 _held_by_others = False
 
 
-def keep_away() -> None:
-    """From now on nobody looks through what is there. To be taken back once by `let_in`."""
-    global _benches, _held_by_others
+def keep_away(bench: object) -> None:
+    """This bench is up: from now on nobody looks through what is there, until `let_in`."""
+    global _held_by_others
     with _lock:
-        if _benches == 0:
+        if not _up:
             _held_by_others = gc.get_freeze_count() > _FEW
-        _benches += 1
+        _up.add(id(bench))
         gc.freeze()
 
 
-def let_in() -> None:
-    """One bench less. After the last one all may be looked through again, unless somebody had kept it away before."""
-    global _benches
+def let_in(bench: object) -> None:
+    """This bench is down. After the last one all may be looked through again, unless somebody had kept it away before."""
     with _lock:
-        _benches -= 1
-        if _benches == 0 and not _held_by_others:
+        last = _up == {id(bench)}
+        _up.discard(id(bench))
+        if last and not _held_by_others:
             gc.unfreeze()
 
 
-__all__ = ["keep_away", "let_in"]
+def kept_away() -> bool:
+    """Whether a bench is up that keeps the collector away."""
+    return bool(_up)
+
+
+__all__ = ["keep_away", "kept_away", "let_in"]

@@ -9,6 +9,9 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+_PATIENCE_S = 30.0
+"""Real seconds for what still runs to end, and then for the thread."""
+
 
 class LoopThread:
     """An event loop that runs in a background thread until closed."""
@@ -51,7 +54,10 @@ class LoopThread:
             await self.loop.shutdown_asyncgens()
             await self.loop.shutdown_default_executor()
 
-        self.run(drain(), 10)
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        self._thread.join(5)
-        self.loop.close()
+        try:
+            self.run(drain(), _PATIENCE_S)
+        finally:
+            self.loop.call_soon_threadsafe(self.loop.stop)
+            self._thread.join(_PATIENCE_S)
+            if not self._thread.is_alive():
+                self.loop.close()

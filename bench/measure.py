@@ -15,7 +15,8 @@ POLL_S = 0.2
 UPDATE_S = 0.1
 """How often an instrument is asked, at best, while a moment is searched for, and how often it then makes a new reading, in
 seconds."""
-_MOST_STRETCHED = 1.01
+_MOST_OFF = 0.01
+"""How much of the time of an integration may be missing or too much."""
 
 
 def watt_hours(measured: Witness) -> tuple[float, float]:
@@ -64,9 +65,9 @@ class Service:
         first look may come too late: `since` is from when on it may have happened.
         """
         bench = self._bench
+        start = bench.now
         bench.record_readings()
         self.analyzer.set_update_period(UPDATE_S)
-        start = bench.now
         asked = start if since is None else min(since, start)
         while True:
             before, asked = asked, bench.now
@@ -86,31 +87,41 @@ class Service:
         analyzer's own update period."""
         return uncertainty.combine(uncertainty.polling(self._poll_s), uncertainty.polling(UPDATE_S))
 
-    def energy(self, until: datetime) -> tuple[Witness, Witness]:
-        """Integrate from now to a moment of bench time; measured and predicted watt-hours. An analyzer goes on integrating what
-        is over its range: where it is before or after, what it measured is doubtful. In between nobody looks: a
-        reading on real time would stretch what is integrated. By how much a busy machine has stretched it all the same is
-        part of the uncertainty; above a hundredth it is doubtful, too."""
+    @property
+    def least_uncertainty_s(self) -> float:
+        """What `moment_uncertainty_s` is where nothing kept anybody from looking: what may be granted on top of a limit."""
+        return uncertainty.combine(uncertainty.polling(POLL_S), uncertainty.polling(UPDATE_S))
+
+    def energy(self, until: datetime, since: datetime | None = None) -> tuple[Witness, Witness]:
+        """Integrate to a moment of bench time from now, or from `since`, which is about now; measured and predicted watt-hours.
+
+        An analyzer goes on integrating what is over its range: where it is before or after, what it measured is doubtful. In
+        between nobody looks: a reading on real time would stretch what is integrated. By how much a busy machine has begun
+        and ended too late all the same is part of the uncertainty; above a hundredth of the time it is doubtful, too.
+        """
         bench = self._bench
+        start = bench.now if since is None else since
         over = self._over_range()
-        start = bench.now
         self.analyzer.start_integration()
-        bench.advance((until - start).total_seconds())
+        begun = bench.now
+        bench.advance(max(0.0, (until - begun).total_seconds()))
         self.analyzer.stop_integration()
-        length_s, took_s = (until - start).total_seconds(), (bench.now - start).total_seconds()
+        ended = bench.now
+        length_s, took_s = (until - start).total_seconds(), (ended - begun).total_seconds()
+        off_s = abs((begun - start).total_seconds()) + abs((ended - until).total_seconds())
         over = over or self._over_range()
         volts, amperes = self.analyzer.ranges()
         energy_wh = self.analyzer.integrated().energy_wh
         measured = self._asset.energy_witness(energy_wh, volts * amperes, length_s, on=bench.now, source=self._analyzer)
-        late_wh = energy_wh * (took_s - length_s) / took_s
+        off_wh = energy_wh * off_s / took_s
         doubts = [
             measured.doubt,
             "over range" if over else None,
-            f"integrated {took_s:g} s instead of {length_s:g} s" if took_s > _MOST_STRETCHED * length_s else None,
+            f"integrated {off_s:g} s beside the {length_s:g} s" if off_s > _MOST_OFF * length_s else None,
         ]
         measured = replace(
             measured,
-            uncertainty=uncertainty.combine(watt_hours(measured)[1], uncertainty.rectangular(late_wh)),
+            uncertainty=uncertainty.combine(watt_hours(measured)[1], uncertainty.rectangular(off_wh)),
             doubt="; ".join(filter(None, doubts)) or None,
         )
         bench.record_readings()

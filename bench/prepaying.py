@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any
 
 from bench.bench import Bench
@@ -100,9 +101,9 @@ class Prepaying:
         """The id under which the utility knows the meter."""
         return str(self.account.meter_id)
 
-    @property
+    @cached_property
     def service(self) -> Service:
-        """The service as the instruments see it."""
+        """The service as the instruments see it. It remembers how closely they have looked so far."""
         return Service(self.bench, float(self.pixit("test_current_a")), meter=self.meter_name)
 
     @property

@@ -6,11 +6,15 @@ import contextlib
 import random
 import socket
 
+_given: set[int] = set()
+
 
 def free_port() -> int:
-    """A port that nobody listens at, out of the range from which the system takes those of clients: it is used minutes later."""
+    """A port that nobody listens at, out of the range from which the system takes those of clients: it is used minutes later.
+    None is given twice."""
     while True:
-        port = random.randrange(20_000, 32_000)
+        port = random.choice([p for p in range(20_000, 32_000) if p not in _given])
+        _given.add(port)
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port

@@ -51,7 +51,8 @@ class prepayment_head_end_dispatch(PrepaymentKeywords):  # noqa: N801 - Robot fi
         case = self._case
         case.bench.advance(max(0.0, (due - case.bench.now).total_seconds() - 1.0))
         self._flow(id_, f"{what}: not before its moment", not flowing)
-        most = case.latency_s + self._at_once_s + case.service.moment_uncertainty_s
+        least = case.service.least_uncertainty_s
+        most = case.latency_s + self._at_once_s + least
         seen = case.service.when(flowing, 60, since=due)
         self._judge.check(
             id_,
@@ -59,7 +60,7 @@ class prepayment_head_end_dispatch(PrepaymentKeywords):  # noqa: N801 - Robot fi
             measure=None if seen is None else (seen - due).total_seconds(),
             uncertainty=case.service.moment_uncertainty_s,
             expected=most / 2,
-            tolerance=most / 2 + case.service.moment_uncertainty_s,
+            tolerance=most / 2 + least,
             unit="s",
             instrument_could_tell=True,
         )

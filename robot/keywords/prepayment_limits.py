@@ -245,8 +245,9 @@ class prepayment_limits(PrepaymentKeywords):  # noqa: N801 - Robot finds a libra
         case = self._case
         case.draw(case.nominal_w)
         case.send(MessageCode.CONNECT)
+        limited = case.bench.now
         case.send(MessageCode.LIMIT, limit_w=round(case.nominal_w / 2))
-        return case.service.when(False, TRIPS_WITHIN_S)
+        return case.service.when(False, TRIPS_WITHIN_S, since=limited)
 
     @keyword
     def meter_trips_and_recloses_by_itself(self) -> None:

@@ -326,6 +326,19 @@ def test_an_analyzer_on_too_small_a_range_decides_nothing(tmp_path: Path) -> Non
     assert any("over range" in check.reason for check in judged.checks)
 
 
+def test_time_that_a_meter_lived_twice_is_not_what_its_energy_is_judged_by(tmp_path: Path) -> None:
+    """One requirement sets the meter's clock forward by more than an interval, and back; the next is about an interval."""
+    data = yaml.safe_load(TWIN.read_text(encoding="utf-8"))
+    (strategy,) = [d["SiteStrategy"] for d in data["targets"]["site"]["drivers"] if "SiteStrategy" in d]
+    strategy["interval_min"] = 1
+    file = tmp_path / "bench.yaml"
+    file.write_text(yaml.safe_dump(data))
+    result = certify(file, only=("C3-FR-05", "C3-FR-19"), out=tmp_path / "r", console=Console(quiet=True))
+    assert {judged.id: judged.verdict for judged in result.judged} == dict.fromkeys(
+        ("C3-FR-05", "C3-FR-19"), Verdict.PASS
+    )
+
+
 # --- customers and money ----------------------------------------------------------------------------------------------------
 
 

@@ -17,7 +17,7 @@ import psutil
 import pytest
 import yaml
 
-from bench import inventory
+from bench import garbage, inventory
 from bench.bench import Bench, BenchError
 from bench.data import BadInput
 from drivers.roles import AtZero, MessageCode, MeterMessage, Switch
@@ -116,6 +116,7 @@ def test_nothing_holds_a_bench_that_is_down() -> None:
 
 
 def test_nobody_looks_through_a_bench_for_garbage_while_it_is_up() -> None:
+    assert not garbage.kept_away(), "another bench of this process is up"
     gc.unfreeze()
     few = gc.get_freeze_count()
     with Bench(inventory.load(TWIN)):

@@ -225,7 +225,7 @@ def test_no_colour_on_a_terminal() -> None:
             if not piece:
                 break
             said += piece
-        process.wait(20)
+        process.wait(120)
         os.close(master)
         assert b"C3-FR-15" in said
         colours = re.findall(rb"\x1b\[[0-9;]*3[0-7]m", said)

@@ -442,7 +442,7 @@ def a_site(tmp_path: Path, *changes: Change) -> Iterator[dict[str, str]]:
         yield json.loads(process.stdout.readline())["links"]
     finally:
         process.terminate()
-        process.communicate(timeout=30)
+        process.communicate(timeout=120)
 
 
 SEEN_FROM_OUTSIDE: dict[str, tuple[Change, list[tuple[str, str, str]]]] = {

@@ -34,7 +34,7 @@ def test_a_run_that_was_killed_says_so_and_keeps_what_it_had(tmp_path: Path) -> 
             time.sleep(0.02)
     finally:
         process.send_signal(signal.SIGKILL)
-        process.wait(10)
+        process.wait(60)
     assert state(out) == "running"
     assert any("was killed" in problem for problem in verify(out))
     done = subprocess.run([COMMAND, "verify", out], cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)

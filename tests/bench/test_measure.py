@@ -11,6 +11,7 @@ import pytest
 from bench import inventory
 from bench.bench import Bench
 from bench.measure import Service, watt_hours
+from bench.prepaying import Prepaying
 from tests.bench.conftest import bench_data, written
 
 AMPERES = 5.0
@@ -66,16 +67,17 @@ def test_a_moment_is_as_certain_as_it_was_looked_for(bench: Bench, in_s: float) 
 
 @pytest.mark.parametrize("in_s", [0.05, 1.234, 2.9, 3.35])
 def test_a_moment_that_was_seldom_looked_for_is_so_much_more_uncertain(busy: Bench, in_s: float) -> None:
-    service = Service(busy, AMPERES)
+    case = Prepaying(busy)
     moment = begins(busy, in_s)
-    found = service.when(True, 10)
+    found = case.service.when(True, 10)
     assert found is not None
     assert abs((found - moment).total_seconds()) <= RARELY_S / 2 + 0.1
     # A rectangular distribution of 1.2 s, and the analyzer's tenth of a second.
-    assert service.moment_uncertainty_s == pytest.approx(0.695, abs=0.001)
-    # The next one, found at once, does not make it any better.
-    assert service.when(True, 10) == busy.now
-    assert service.moment_uncertainty_s == pytest.approx(0.695, abs=0.001)
+    assert case.service.moment_uncertainty_s == pytest.approx(0.695, abs=0.001)
+    # The next one, found at once, does not make it any better; what may be granted is what it would be at best.
+    assert case.service.when(True, 10) == busy.now
+    assert case.service.moment_uncertainty_s == pytest.approx(0.695, abs=0.001)
+    assert case.service.least_uncertainty_s == pytest.approx(0.129, abs=0.001)
 
 
 def test_a_first_look_that_comes_too_late_does_not_make_a_moment_of_its_own(bench: Bench) -> None:
@@ -116,4 +118,20 @@ def test_energy_that_was_stopped_too_late_is_uncertain_by_it_and_at_last_doubtfu
     wh, uncertainty = watt_hours(measured)
     assert wh == pytest.approx(should * (60 + late_s) / 60, rel=0.001)
     assert abs(wh - should) < uncertainty
-    assert measured.doubt == ("integrated 62 s instead of 60 s" if late_s == 2.0 else None)
+    assert measured.doubt == ("integrated 2 s beside the 60 s" if late_s == 2.0 else None)
+
+
+@pytest.mark.parametrize("late_s", [0.3, 2.0])
+def test_energy_that_was_begun_too_late_is_uncertain_by_it_too(late: Late, late_s: float) -> None:
+    service = Service(late, AMPERES)
+    late.device("load").on()
+    late.advance(5)
+    power_w = service.analyzer.read().power_w
+    since = late.now
+    late.advance(late_s)
+    measured, _ = service.energy(since + timedelta(seconds=60), since=since)
+    should = power_w * 60 / 3600
+    wh, uncertainty = watt_hours(measured)
+    assert wh == pytest.approx(should * (60 - late_s) / 60, rel=0.001)
+    assert abs(wh - should) < uncertainty
+    assert measured.doubt == ("integrated 2 s beside the 60 s" if late_s == 2.0 else None)

@@ -118,11 +118,16 @@ def within(seconds: float, holds: Callable[[], bool]) -> float:
 def test_kill_9_opens_the_relays_within_the_hold_and_the_next_start_switches_off_first(
     site: Site, tmp_path: Path
 ) -> None:
-    with site.up() as process:
-        time.sleep(1.5 * HOLD_S)  # held for longer than the board does by itself: it is renewed
-        process.send_signal(signal.SIGKILL)
-        process.wait(60)
-    assert site.coils()[:2] == [True, True]
+    for _ in range(3):
+        with site.up() as process:
+            time.sleep(1.5 * HOLD_S)  # held for longer than the board does by itself: it is renewed
+            killed = time.monotonic()
+            process.send_signal(signal.SIGKILL)
+            process.wait(60)
+        held = site.coils()[:2]
+        if time.monotonic() - killed < HOLD_S / 2:  # else nobody looked in time: once more
+            break
+    assert held == [True, True]
     within(HOLD_S + 3, lambda: not any(site.coils()))
     # A source has no timer of its own. The next start switches it off whatever else is wrong.
     assert site.source_is_on()

@@ -25,6 +25,7 @@ NOBODY = {"port": "/dev/serial/by-id/not-here", "resource": "TCPIP::wt310e.lab.e
 CLOSES = "010502"
 """Modbus RTU, board 1: a contact closes for a time."""
 ALL_OPEN = "010500ff0000fdfa"
+INCONCLUSIVE = 2
 
 
 @pytest.fixture
@@ -87,11 +88,16 @@ def left_open(record: Path) -> bool:
 
 
 def test_real_devices_are_certified_against_a_site_of_another_process(hardware: Path, tmp_path: Path) -> None:
-    record = tmp_path / "record"
-    with started(hardware, record) as process:
-        until(lambda: (record / "devices.json").is_file() or process.poll() is not None, "no run begins")
-        family = psutil.Process(process.pid).children(recursive=True)
-        said, complained = process.communicate(timeout=120)
+    for turn in ("record", "again"):
+        record = tmp_path / turn
+        with started(hardware, record) as process:
+            until(
+                lambda there=record: (there / "devices.json").is_file() or process.poll() is not None, "no run begins"
+            )
+            family = psutil.Process(process.pid).children(recursive=True)
+            said, complained = process.communicate(timeout=120)
+        if process.returncode != INCONCLUSIVE:  # else the machine had no time to look: once more
+            break
     assert process.returncode == 0, said + complained
     assert not [one for one in family if one.is_running()]
     verdict = json.loads((record / "verdict.json").read_text())

@@ -166,8 +166,9 @@ class Reader:
         if code == _INCONCLUSIVE and "--links" in command and not expected:
             # Real time on a machine that had no time to look: so says the record, and a reader runs it once more.
             for out in re.findall(r"--out (\S+)", command):
-                shutil.rmtree(self.home / out)
-            printed, code = self._bash(script)
+                shutil.rmtree(self.home / out, ignore_errors=True)
+            again, code = self._bash(script)
+            printed = again if code == 0 else f"{printed}\n{again}"
         assert code == (int(expected[1]) if expected else 0), f"{self._at(line)}: {command}: exits {code}\n{printed}"
         return printed
 
@@ -217,7 +218,7 @@ class Reader:
         bad = []
         for what, process, output in reversed(self._stay):
             try:
-                code = process.wait(20)
+                code = process.wait(120)
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 code = process.wait()

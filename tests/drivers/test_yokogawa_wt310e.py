@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import socket
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -14,6 +13,7 @@ from drivers.errors import LinkLost, OutOfRange, Refused
 from drivers.links import VisaLink
 from drivers.roles import EnergyReading, Identity, Integration, PowerAnalyzer, PowerReading
 from tests.dialogue import Dialogue
+from tests.ports import free_port
 
 IDN = (b"*IDN?\n", b"YOKOGAWA,WT310E,C2PH13047V,F1.03\n")
 CHECK = (b":STAT:ERR?\n", b'0,"No error"\n')
@@ -227,11 +227,6 @@ def test_somebody_else_on_the_link_is_told(make):
         driver = make(f"TCPIP::{peer.address.replace(':', '::')}::SOCKET")
         with pytest.raises(LinkLost, match=r"WT332E.*not as a Yokogawa WT310E"):
             driver.target.activate(driver)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 @pytest.mark.parametrize(

@@ -520,8 +520,9 @@ def test_an_answer_not_acknowledged_is_sent_again_three_times(port: Make) -> Non
     session = p.line._session
 
     def hurry() -> None:
-        session._repeat.cancel()  # of the logon's packets, which are acknowledged
-        session._repeat = None
+        if session._repeat is not None:
+            session._repeat.cancel()  # of the logon's packets, which are acknowledged
+            session._repeat = None
         session._response_timeout_s = 0.1
 
     p.loop.call(hurry)

@@ -100,15 +100,12 @@ class C1218Session:
         *,
         set_baud: Callable[[int], None] = lambda baud: None,
         later: Later = _loop_later,
-        response_timeout_s: float = RESPONSE_TIMEOUT_S,
-        traffic_timeout_s: float = TRAFFIC_TIMEOUT_S,
     ) -> None:
         self._meter = meter
         self._send = send
         self._set_baud = set_baud
         self._later = later
-        self._response_timeout_s = response_timeout_s
-        self._traffic_timeout_s = traffic_timeout_s
+        self._response_timeout_s = RESPONSE_TIMEOUT_S
         self._tables = Tables(meter)
         options = meter.options
         self._passwords = {
@@ -123,7 +120,7 @@ class C1218Session:
         self._user_id = 0
         self._baud = _HOME_BAUD
         self._response = b""
-        self._silence_s = traffic_timeout_s
+        self._silence_s = TRAFFIC_TIMEOUT_S
         self._heard_at = time.monotonic()
         self._repeat_at = 0.0
         self._repeat: Handle | None = None
@@ -196,7 +193,7 @@ class C1218Session:
     def _end(self, state: _State) -> None:
         self._state = state
         self._level = Level.NONE
-        self._silence_s = self._traffic_timeout_s
+        self._silence_s = TRAFFIC_TIMEOUT_S
         self._station.resize(DEFAULT_PACKET_SIZE, DEFAULT_PACKETS)
         if self._baud != _HOME_BAUD:
             self._baud = _HOME_BAUD
@@ -205,7 +202,7 @@ class C1218Session:
     # --- Services ----------------------------------------------------------------------------------------------------
 
     def _answer(self, message: bytes) -> None:
-        self._silence_s = self._traffic_timeout_s
+        self._silence_s = TRAFFIC_TIMEOUT_S
         try:
             request = decode_request(message)
         except BadRequest as no:
@@ -253,7 +250,7 @@ class C1218Session:
         if isinstance(request, Wait):
             if self._state is _State.BASE:
                 return declined(Result.ISSS)
-            self._silence_s = max(float(request.seconds), self._traffic_timeout_s)
+            self._silence_s = max(float(request.seconds), TRAFFIC_TIMEOUT_S)
             return declined(Result.OK)
         if isinstance(request, Logon):
             if self._state is not _State.IDENTIFIED:
