@@ -55,9 +55,12 @@ class LoopThread:
             await self.loop.shutdown_default_executor()
 
         try:
-            self.run(drain(), _PATIENCE_S)
+            if self._thread.is_alive():  # or it was interrupted when it had stopped already
+                self.run(drain(), _PATIENCE_S)
+        except TimeoutError:
+            raise RuntimeError(f"what runs on it does not end within {_PATIENCE_S:g} s") from None
         finally:
-            self.loop.call_soon_threadsafe(self.loop.stop)
-            self._thread.join(_PATIENCE_S)
-            if not self._thread.is_alive():
+            if threading.current_thread() is not self._thread:
+                self.loop.call_soon_threadsafe(self.loop.stop)
+                self._thread.join(_PATIENCE_S)
                 self.loop.close()

@@ -33,6 +33,11 @@ def payment_data(method: PaymentMethod, drawn_on: str | None = None) -> dict[str
     return data
 
 
+_READINGS = 5
+_QUICK = timedelta(seconds=0.1)
+"""How often a clock is read at most, and how long a reading may take that is good enough."""
+
+
 def next_mark(now: datetime, interval: timedelta) -> datetime:
     """The next moment that is a whole number of intervals into its day."""
     day = now.replace(hour=0, minute=0, second=0, microsecond=0)
@@ -308,6 +313,16 @@ class Prepaying:
         return Witness.predict(value, f"model of {self.meter_name}")
 
     def ahead_by(self) -> timedelta:
-        """How far the meter's own clock is ahead of bench time."""
-        clock: datetime = self.meter.clock()
-        return clock - self.bench.now
+        """How far the meter's own clock is ahead of bench time, from the quickest of a few readings where they take long: on
+        real time a busy machine holds one up on its way."""
+        quickest: tuple[timedelta, timedelta] | None = None
+        for _ in range(_READINGS):
+            asked = self.bench.now
+            clock: datetime = self.meter.clock()
+            took = self.bench.now - asked
+            if quickest is None or took < quickest[0]:
+                quickest = took, clock - (asked + took / 2)
+            if took <= _QUICK:
+                break
+        assert quickest is not None
+        return quickest[1]

@@ -28,9 +28,10 @@ class prepayment_customer_service(PrepaymentKeywords):  # noqa: N801 - Robot fin
     def the_customer_prepays_while_the_analyzer_watches(self, cents: int) -> None:
         """As before, and the moment at which current begins to flow is measured."""
         case = self._case
+        begun = case.bench.now
         case.prepay(cents)
         case.posted_at = case.bench.now
-        case.energised_at = case.service.when(True, 60, since=case.posted_at)
+        case.energised_at = case.service.when(True, 60, since=begun)
         case.until_receipt(case.message_id, 60)
 
     # --- checking ------------------------------------------------------------------------------------------------------

@@ -18,6 +18,9 @@ from bench.keywords import PrepaymentKeywords
 from drivers.roles import DisplayCode, EventCode, MessageCode, Switch
 from twins.utility.errors import NotAccepted
 
+_BEFORE_S = 3.0
+"""How long before a moment it is seen that nothing has happened yet, in seconds."""
+
 
 @library(scope="TEST")
 class prepayment_head_end_dispatch(PrepaymentKeywords):  # noqa: N801 - Robot finds a library's class by the file's name
@@ -49,7 +52,7 @@ class prepayment_head_end_dispatch(PrepaymentKeywords):  # noqa: N801 - Robot fi
     def _change(self, id_: str, what: str, due: datetime, flowing: bool) -> None:
         """The service changes at a moment, not before; nothing but the network's latency lies between."""
         case = self._case
-        case.bench.advance(max(0.0, (due - case.bench.now).total_seconds() - 1.0))
+        case.bench.advance(max(0.0, (due - case.bench.now).total_seconds() - _BEFORE_S))
         self._flow(id_, f"{what}: not before its moment", not flowing)
         least = case.service.least_uncertainty_s
         most = case.latency_s + self._at_once_s + least

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -135,3 +136,32 @@ def test_energy_that_was_begun_too_late_is_uncertain_by_it_too(late: Late, late_
     assert wh == pytest.approx(should * (60 - late_s) / 60, rel=0.001)
     assert abs(wh - should) < uncertainty
     assert measured.doubt == ("integrated 2 s beside the 60 s" if late_s == 2.0 else None)
+
+
+class HeldUp(Prepaying):
+    """A customer whose meter's answers are held up on their way, the first ones for long."""
+
+    def __init__(self, bench: Bench, *late_s: float) -> None:
+        super().__init__(bench)
+        self.late_s = list(late_s)
+
+    @property
+    def meter(self) -> Any:
+        return self
+
+    def clock(self) -> datetime:
+        clock: datetime = super().meter.clock()
+        self.bench.advance(self.late_s.pop(0))
+        return clock
+
+
+@pytest.mark.parametrize(
+    ("late_s", "within_s"), [([0.0], 0.0), ([3.0, 0.0], 0.0), ([3.0, 2.0, 0.05], 0.03), ([3, 2, 0.4, 1, 3], 0.2)]
+)
+def test_how_far_a_clock_is_ahead_is_told_by_the_quickest_answer(
+    bench: Bench, late_s: list[float], within_s: float
+) -> None:
+    bench.device("meter").set_clock(bench.now + timedelta(seconds=7))
+    case = HeldUp(bench, *late_s)
+    assert case.ahead_by().total_seconds() == pytest.approx(7, abs=within_s + 0.001)
+    assert case.late_s == []
