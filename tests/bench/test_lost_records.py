@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -50,21 +49,16 @@ WRITES_NO_MODULES = {"PYTHONDONTWRITEBYTECODE": "1"}
 """Python would keep as much of a compiled module as it had room for, and everybody after it would stumble over that."""
 
 
-def _largest_file(size: int) -> None:
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
-
-
 @pytest.mark.parametrize("size", [3_000, 20_000])
 def test_a_disk_that_fills_in_a_run_is_an_error_by_name(tmp_path: Path, size: int) -> None:
     out = tmp_path / "run"
     done = subprocess.run(
-        [*CERTIFY, "--out", out],
+        ["prlimit", f"--fsize={size}", *CERTIFY, "--out", out],
         cwd=ROOT,
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
-        preexec_fn=lambda: _largest_file(size),
         env=os.environ | WRITES_NO_MODULES,
     )
     assert done.returncode == 3, done.stderr
