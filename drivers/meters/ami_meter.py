@@ -99,6 +99,7 @@ class AmiMeterDriver(DeviceDriver):
         self._port: serial.Serial | None = None
         self._poll = select.poll()
         self._rest_s = c1218.rest_s(self.line.baudrate)
+        self._byte_s: float = 10 / self.line.baudrate
         self._station = Station(answers=False)
         self._depth = 0
         self._open = False  # whether the meter has logged us on, as far as we know
@@ -560,8 +561,7 @@ class AmiMeterDriver(DeviceDriver):
 
     def _passes(self, size: int) -> float:
         """Seconds in which so many bytes cross the line."""
-        seconds: float = size * 10 / self.line.baudrate
-        return seconds
+        return size * self._byte_s
 
     def _connect(self) -> None:
         try:

@@ -31,6 +31,8 @@ _MULTI, _FIRST, _TOGGLE = 0x80, 0x40, 0x20
 
 crc16: Callable[[bytes], int] = crcmod.predefined.mkPredefinedCrcFun("x-25")
 """CRC-16/X-25 (HDLC); goes over everything from the start byte to the last data byte, low byte first on the wire."""
+_RESIDUE = 0x0F47
+"""What the CRC comes to over a packet with its CRC, where that is right."""
 
 
 def rest_s(baud: int) -> float:
@@ -123,10 +125,13 @@ class Packet(NamedTuple):
             raise WireError(f"C12.18: not one packet: {frame[:16].hex(' ')}")
         if crc16(frame[:-2]) != frame[-2] | frame[-1] << 8:
             raise WireError(f"C12.18: the packet's CRC is wrong: {frame[:16].hex(' ')}")
-        control = frame[2]
-        return cls(
-            frame[6:-2], frame[3], bool(control & _TOGGLE), bool(control & _MULTI), bool(control & _FIRST), frame[1]
-        )
+        return _packet(frame)
+
+
+def _packet(frame: bytes) -> Packet:
+    """The packet in a frame that is known to be one."""
+    control = frame[2]
+    return Packet(frame[6:-2], frame[3], control & _TOGGLE != 0, control & _MULTI != 0, control & _FIRST != 0, frame[1])
 
 
 class Signal(enum.Enum):
@@ -160,6 +165,8 @@ class Deframer:
 
     def feed(self, data: bytes) -> list[Packet | Signal]:
         """Take bytes in pieces of any size; return what they completed, in order."""
+        if not self._lost and not self._buffer and (whole := self._whole(data)):
+            return whole
         buffer = self._buffer
         buffer += data
         found: list[Packet | Signal] = []
@@ -186,17 +193,7 @@ class Deframer:
                     continue
                 frame = bytes(buffer[at:stop])
                 if crc16(frame[:-2]) == frame[-2] | frame[-1] << 8:
-                    control = frame[2]
-                    found.append(
-                        Packet(
-                            frame[6:-2],
-                            frame[3],
-                            control & _TOGGLE != 0,
-                            control & _MULTI != 0,
-                            control & _FIRST != 0,
-                            frame[1],
-                        )
-                    )
+                    found.append(_packet(frame))
                     self._lost = False
                     self._noise = end - stop
                     again = keep = -1
@@ -220,6 +217,20 @@ class Deframer:
         del buffer[:done]
         self._again = max(-1, again - done)
         return found
+
+    def _whole(self, data: bytes) -> list[Packet | Signal]:
+        """What nearly always comes on a quiet line, at once: a packet, its acknowledgement of ours before it. Empty, and
+        nothing changed, for anything else."""
+        at = 1 if data[:1] == ACK else 0
+        length = len(data) - at - OVERHEAD
+        if not 0 <= length <= self.limit or data[at] != STP or length != data[at + 4] << 8 | data[at + 5]:
+            return []
+        frame = bytes(data[at:])
+        if crc16(frame) != _RESIDUE:
+            return []
+        self._noise = 0
+        self._again = -1
+        return [Signal.ACK, _packet(frame)] if at else [_packet(frame)]
 
     def quiet(self) -> list[Packet | Signal]:
         """The line has rested: half a packet will not become whole. Returns what is left of it, then starts afresh.
@@ -325,7 +336,8 @@ class Station:
         first, *rest = packets_of(message, self.packet_size, self.packets)
         self.failed = False
         self.naks = 0
-        self._queue = deque(rest)
+        self._queue.clear()
+        self._queue.extend(rest)
         self._begin(*first)
 
     def feed(self, data: bytes) -> list[bytes]:

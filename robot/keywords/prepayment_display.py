@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from robot.api.deco import keyword, library
@@ -15,6 +15,8 @@ from drivers.roles import DisplayCode, DisplayedBalance, MessageCode
 
 RELAY_PRESS_S = 0.5
 _STEP = timedelta(seconds=1)
+_SHORTLY = timedelta(seconds=10)
+_MIDNIGHT = datetime(2000, 1, 1, tzinfo=UTC)
 _USAGE = {"summation": 900, "demand": 300}
 """What the display asks the meter for by itself, and every how many seconds."""
 
@@ -201,6 +203,9 @@ class prepayment_display(PrepaymentKeywords):  # noqa: N801 - Robot finds a libr
         case = self._case
         within = timedelta(seconds=self._judge.limit("C3-NFR-01", "at once").tolerance or 0)
         ahead = case.ahead_by()
+        # Intervals end at whole multiples of their length; from shortly before on it is looked second by second.
+        left = case.interval - (case.bench.now + ahead - _MIDNIGHT) % case.interval
+        case.bench.advance(max(0.0, (left - _SHORTLY).total_seconds()))
         since = case.bench.now + ahead
         recorded: list[Any] = []
         while not recorded and case.bench.now + ahead - since < 3 * case.interval:

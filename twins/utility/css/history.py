@@ -11,7 +11,8 @@ from drivers.roles import Interval
 from twins.utility.mdms import Kind, Mdms
 
 _MOST_METERS = 200
-_LATE = timedelta(days=2)
+_LATE = timedelta(hours=3)
+"""What comes later than that has the history read as a whole."""
 
 
 @dataclass

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from datetime import datetime, timedelta
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from drivers.roles import AtZero, Billing, MessageCode, MeterTestResult, ReceiptStatus, Switch
@@ -20,8 +20,14 @@ from twins.utility.css.tables import AccountRow
 from twins.utility.css.trouble_records import Check, CheckKind, OrderKind, ReportState
 from twins.utility.css.trouble_reports import open_row, row_of, write
 from twins.utility.css.trouble_tables import CheckRow, ReportRow
+from twins.utility.database import table_of
 from twins.utility.mdms import Kind
 
+_CHECKS = table_of(CheckRow).c
+_WAITS = (
+    select(_CHECKS.message_id).where(_CHECKS.meter_id == bindparam("meter_id"), _CHECKS.decided_at.is_(None)).limit(1)
+)
+"""Made once, for every receipt of every meter asks it."""
 _DONE = (ReceiptStatus.PROCESSED, ReceiptStatus.DUPLICATE)
 _CSS = "CSS"
 
@@ -129,14 +135,15 @@ class TroubleChecks(Part):
 
     def _look(self, meter_id: str) -> None:
         """Decide what was waiting for a meter, as far as it can be decided now."""
+        with self._engine.connect() as connection:
+            if connection.scalar(_WAITS, {"meter_id": meter_id}) is None:
+                return
         with Session(self._engine) as session:
             waiting = session.scalars(
                 select(CheckRow)
                 .where(CheckRow.meter_id == meter_id, CheckRow.decided_at.is_(None))
                 .order_by(CheckRow.message_id)
             ).all()
-        if not waiting:
-            return
         results = self._results(meter_id)
         for check in waiting:
             if check.kind == CheckKind.ACTIVATION:

@@ -7,8 +7,9 @@ From there on it is sent to the meter once every recording interval.
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from sqlalchemy import bindparam, func, select, update
+from sqlalchemy import Row, bindparam, func, select, update
 from sqlalchemy.orm import Session
 
 from drivers.roles import AtZero, Billing, ReceiptStatus
@@ -31,9 +32,15 @@ _MIDNIGHT = datetime(2000, 1, 1, tzinfo=UTC)
 _HOUR = timedelta(hours=1)
 _GRACE = timedelta(seconds=60)
 """How long after an interval should have been collected a balance is sent without it."""
-_WATCHES = table_of(WatchRow)
+_ACCOUNTS, _WATCHES = table_of(AccountRow), table_of(WatchRow)
 _DUE = select(_WATCHES.c.account_number).where(_WATCHES.c.look_at <= bindparam("now"))
 _COMING = select(func.min(_WATCHES.c.look_at))
+_AWAITS = select(_WATCHES.c.account_number).where(
+    _ACCOUNTS.c.number == _WATCHES.c.account_number,
+    _ACCOUNTS.c.meter_id == bindparam("meter_id"),
+    _WATCHES.c.message_id.is_not(None),
+)
+_OF_ACCOUNT = select(_WATCHES).where(_WATCHES.c.account_number == bindparam("account_number"))
 _CHANGE = update(_WATCHES).where(_WATCHES.c.account_number == bindparam("of_account"))
 _TRIES = 2  # at the threshold, and once more at zero (D4)
 
@@ -126,7 +133,7 @@ class Watch(Part):
 
     def published(self, kind: Kind, meter_id: str) -> None:
         """Look at a balance when its meter's intervals have been charged, and at what became of a command at zero."""
-        if kind not in (Kind.INTERVAL, Kind.RECEIPT):
+        if kind not in (Kind.INTERVAL, Kind.RECEIPT) or (kind is Kind.RECEIPT and not self._awaits_receipt(meter_id)):
             return
         account = self._customers.at_meter(meter_id)
         if account is None:
@@ -208,7 +215,7 @@ class Watch(Part):
             self._replenish(account, held)
         self._refresh(account, held, stage, at_once=charged or stage is not was)
 
-    def _let_go(self, account: AccountRow, known: WatchRow | None) -> None:
+    def _let_go(self, account: AccountRow, known: Row[Any] | None) -> None:
         """An account that is billed regularly has no balance that nears zero; what was done at zero lasts until undone."""
         if known is None or known.look_at is None:
             return
@@ -344,7 +351,7 @@ class Watch(Part):
         self._event(account, BalanceEventKind.CONVERTED, held)
         self._wake.set()
 
-    def _recovered(self, account: AccountRow, row: WatchRow, stage: Stage, held: Statement) -> None:
+    def _recovered(self, account: AccountRow, row: WatchRow | Row[Any], stage: Stage, held: Statement) -> None:
         self._event(account, BalanceEventKind.RECOVERED, held)
         # near zero still, the one try at zero is left
         self._keep(account.number, tried=0 if stage is Stage.ABOVE else min(1, row.tried))
@@ -354,9 +361,14 @@ class Watch(Part):
 
     # --- the database ---
 
-    def _known(self, account_number: str) -> WatchRow | None:
-        with Session(self._engine) as session:
-            return session.get(WatchRow, account_number)
+    def _awaits_receipt(self, meter_id: str) -> bool:
+        with self._engine.connect() as connection:
+            return connection.execute(_AWAITS, {"meter_id": meter_id}).first() is not None
+
+    def _known(self, account_number: str) -> Row[Any] | None:
+        """The row of an account in the table of watches, None where there is none."""
+        with self._engine.connect() as connection:
+            return connection.execute(_OF_ACCOUNT, {"account_number": account_number}).one_or_none()
 
     def _row(self, account_number: str) -> WatchRow:
         with Session(self._engine, expire_on_commit=False) as session, session.begin():
