@@ -40,7 +40,7 @@ _BOOKINGS = table_of(BookingRow).c
 _SPANS = select(_BOOKINGS.starts_at, _BOOKINGS.ends_at, _BOOKINGS.ended_at).where(
     _BOOKINGS.location == bindparam("location"), _BOOKINGS.state.in_([BookingState.PAID, BookingState.CLOSED])
 )
-_CHARGED_HERE = select(_BOOKINGS.booking_id).where(
+_CHARGED_HERE = select(_BOOKINGS.booking_id, _BOOKINGS.state, _BOOKINGS.starts_at, _BOOKINGS.ends_at).where(
     _BOOKINGS.location == bindparam("location"),
     _BOOKINGS.starts_at < bindparam("now"),
     (_BOOKINGS.state == BookingState.PAID)
@@ -140,7 +140,7 @@ class Events(Part):
         `looked` all was looked at: of an event that is closed only what came late is left."""
         now = self._clock.now()
         price = self._config.tariff.price_millicents_per_kwh
-        for row in self._charged_here(account.number, now):
+        for row in self._charged_here(account, now, looked):
             intervals = self._intervals(row, looked if row.state == BookingState.CLOSED else None)
             if row.state == BookingState.CLOSED and not intervals:
                 continue
@@ -240,23 +240,33 @@ class Events(Part):
             )
             return list(session.scalars(query.order_by(BookingRow.starts_at)))
 
-    def _charged_here(self, account_number: str, now: datetime) -> list[BookingRow]:
+    def _charged_here(self, account: AccountRow, now: datetime, looked: datetime | None) -> list[BookingRow]:
+        """Events that may have something to pay; closed ones only where intervals of theirs came in since `looked`."""
         with self._engine.connect() as connection:
-            asked = {"location": account_number, "now": now, "since": now - _LATEST}
-            found = connection.execute(_CHARGED_HERE, asked).scalars().all()
+            asked = {"location": account.number, "now": now, "since": now - _LATEST}
+            found = connection.execute(_CHARGED_HERE, asked).all()
+        if looked is not None and any(row.state == BookingState.CLOSED for row in found):
+            fresh = [s.value for s in self._mdms.intervals(account.meter_id, available_since=looked)]
+            found = [
+                row
+                for row in found
+                if row.state != BookingState.CLOSED
+                or any(purses.overlap(interval, (row.starts_at, row.ends_at)) for interval in fresh)
+            ]
         if not found:
             return []
         with Session(self._engine) as session:
-            query = select(BookingRow).where(BookingRow.booking_id.in_(found)).order_by(BookingRow.starts_at)
-            return list(session.scalars(query))
+            wanted = BookingRow.booking_id.in_([row.booking_id for row in found])
+            return list(session.scalars(select(BookingRow).where(wanted).order_by(BookingRow.starts_at)))
 
     def _intervals(self, row: BookingRow, fresh: datetime | None = None) -> list[Interval]:
         start, end = purses.span_of(row)
-        with Session(self._engine) as session:
-            until = purses.charged_until(session, row.booking_id)
         # an interval may have begun before the event, by an hour at most, and may come late, or anew when it was revised
         since = start - timedelta(hours=1)
-        since = since if until is None or fresh is not None else max(since, until - _LATE)
+        if fresh is None:
+            with Session(self._engine) as session:
+                until = purses.charged_until(session, row.booking_id)
+            since = since if until is None else max(since, until - _LATE)
         found = self._mdms.intervals(row.meter_id, since, end + timedelta(hours=1), available_since=fresh)
         return [s.value for s in found if purses.overlap(s.value, (start, end))]
 
