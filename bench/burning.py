@@ -5,6 +5,7 @@ What the keywords of scenarios 4 and 5 have in common; it checks nothing. Bench 
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -83,15 +84,16 @@ class Burning:
 
     def cents_for(self, hours: float) -> int:
         """What so many hours from now cost by the history."""
-        low, high, now = 1, 1_000_000, self.case.bench.now
+        now = self.case.bench.now
         used_up_at = forecast(self.case, now)
-        while low < high:
-            middle = (low + high) // 2
-            if used_up_at(middle, now) - now < timedelta(hours=hours):
-                low = middle + 1
-            else:
-                high = middle
-        return low
+
+        def too_little(cents: int) -> bool:
+            return used_up_at(cents, now) - now < timedelta(hours=hours)
+
+        enough = 1
+        while too_little(enough):
+            enough *= 2
+        return bisect.bisect_left(range(enough), True, lo=1, key=lambda cents: not too_little(cents))
 
     def interval_passes(self, count: int = 1) -> None:
         """Let recording intervals end, and all be done that follows from each."""

@@ -5,7 +5,7 @@ Nothing here is asked of the forecast under test.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta, tzinfo
 
 from bench.prepaying import Prepaying
@@ -14,15 +14,19 @@ from drivers.roles import Interval
 _HOUR = timedelta(hours=1)
 
 
-def used_up(
-    balance_cents: int, price_millicents_per_kwh: int, history: Sequence[Interval], since: datetime, zone: tzinfo
-) -> datetime:
-    """When a balance is used up, from the mean consumption of each local hour."""
+def mean_watts(history: Sequence[Interval], zone: tzinfo) -> Mapping[int, float]:
+    """The mean consumption of each local hour that complete intervals of the history show."""
     by_hour: dict[int, list[Interval]] = {}
     for i in history:
         if i.complete:
             by_hour.setdefault((i.ends_at - i.length).astimezone(zone).hour, []).append(i)
-    watts = {h: sum(i.energy_wh for i in found) / sum(i.length / _HOUR for i in found) for h, found in by_hour.items()}
+    return {h: sum(i.energy_wh for i in found) / sum(i.length / _HOUR for i in found) for h, found in by_hour.items()}
+
+
+def used_up(
+    balance_cents: int, price_millicents_per_kwh: int, watts: Mapping[int, float], since: datetime, zone: tzinfo
+) -> datetime:
+    """When a balance is used up, by the consumption of each local hour."""
     left_wh = balance_cents * 1e6 / price_millicents_per_kwh
     at = since
     while left_wh > 0:
@@ -45,9 +49,9 @@ def forecast(case: Prepaying, at: datetime) -> Callable[[int, datetime], datetim
     """When so many cents are used up that are there since a moment, by the history that the MDMS had `at` another."""
     utility = case.bench.config.utility
     stored = case.ask(case.mdms.intervals, case.meter_id, at - timedelta(days=utility.css.history_days))
-    history = [s.value for s in stored if s.received_at <= at]
+    watts = mean_watts([s.value for s in stored if s.received_at <= at], utility.zone)
     price = int(case.stated("price_millicents_per_kwh"))
-    return lambda cents, since: used_up(cents, price, history, since, utility.zone)
+    return lambda cents, since: used_up(cents, price, watts, since, utility.zone)
 
 
 def time_left(case: Prepaying, cents: int, at: datetime) -> timedelta:

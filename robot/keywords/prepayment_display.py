@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from robot.api.deco import keyword, library
@@ -11,12 +11,12 @@ from robot.api.deco import keyword, library
 from bench.judge.verdict import Verdict
 from bench.judge.witness import Witness
 from bench.keywords import PrepaymentKeywords
+from bench.prepaying import next_mark
 from drivers.roles import DisplayCode, DisplayedBalance, MessageCode
 
 RELAY_PRESS_S = 0.5
 _STEP = timedelta(seconds=1)
 _SHORTLY = timedelta(seconds=10)
-_MIDNIGHT = datetime(2000, 1, 1, tzinfo=UTC)
 _USAGE = {"summation": 900, "demand": 300}
 """What the display asks the meter for by itself, and every how many seconds."""
 
@@ -204,7 +204,8 @@ class prepayment_display(PrepaymentKeywords):  # noqa: N801 - Robot finds a libr
         within = timedelta(seconds=self._judge.limit("C3-NFR-01", "at once").tolerance or 0)
         ahead = case.ahead_by()
         # Intervals end at whole multiples of their length; from shortly before on it is looked second by second.
-        left = case.interval - (case.bench.now + ahead - _MIDNIGHT) % case.interval
+        on_meter = case.bench.now + ahead
+        left = next_mark(on_meter, case.interval) - on_meter
         case.bench.advance(max(0.0, (left - _SHORTLY).total_seconds()))
         since = case.bench.now + ahead
         recorded: list[Any] = []
