@@ -223,6 +223,23 @@ def test_an_event_is_sent_a_day_ahead_energises_and_gives_back_what_is_left(town
     assert all(e.kind is not Entry.ENERGY or e.cents == 0 for e in here.ask(here.utility.css.ledger, ACCOUNT))
 
 
+def test_an_interval_revised_after_the_event_is_charged_to_it_once(town: Callable[..., Town]) -> None:
+    here = hall(town)
+    made = book(here, who=BEN, outcome=EventOutcome.CHARGE_PAYER)
+    pay(here, made, 5_000)
+    here.after((made.ends_at - here.clock.now()).total_seconds() + 26 * 3_600)
+    assert state(here).state is BookingState.CLOSED
+    before = here.ask(here.utility.css.balance_cents, PAYER)
+    mdms = here.utility.mdms
+    stored = here.ask(mdms.intervals, METER, made.starts_at, made.ends_at)
+    revised = replace(stored[0].value, energy_wh=stored[0].value.energy_wh + 500)
+    outside = replace(revised, ends_at=made.ends_at + 20 * HOUR)
+    for interval in (revised, revised, outside):
+        here.ask(mdms.store_intervals, METER, [interval])
+        here.after(10)
+        assert here.ask(here.utility.css.balance_cents, PAYER) == before - 10  # 500 Wh at 20 cents a kWh
+
+
 def test_the_payer_ends_an_event_early_and_cancels_one_to_come(town: Callable[..., Town]) -> None:
     here = hall(town)
     soon = here.clock.now() + HOUR
