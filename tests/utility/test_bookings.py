@@ -234,7 +234,8 @@ def test_an_interval_revised_after_the_event_is_charged_to_it_once(town: Callabl
     stored = here.ask(mdms.intervals, METER, made.starts_at, made.ends_at)
     revised = replace(stored[0].value, energy_wh=stored[0].value.energy_wh + 500)
     outside = replace(revised, ends_at=made.ends_at + 20 * HOUR)
-    for interval in (revised, revised, outside):
+    # The same again is nothing new; one of another time has the charging look again.
+    for interval in (revised, revised, outside, replace(outside, energy_wh=outside.energy_wh + 1)):
         here.ask(mdms.store_intervals, METER, [interval])
         here.after(10)
         assert here.ask(here.utility.css.balance_cents, PAYER) == before - 10  # 500 Wh at 20 cents a kWh

@@ -40,7 +40,9 @@ _BOOKINGS = table_of(BookingRow).c
 _SPANS = select(_BOOKINGS.starts_at, _BOOKINGS.ends_at, _BOOKINGS.ended_at).where(
     _BOOKINGS.location == bindparam("location"), _BOOKINGS.state.in_([BookingState.PAID, BookingState.CLOSED])
 )
-_CHARGED_HERE = select(_BOOKINGS.booking_id, _BOOKINGS.state, _BOOKINGS.starts_at, _BOOKINGS.ends_at).where(
+_CHARGED_HERE = select(
+    _BOOKINGS.booking_id, _BOOKINGS.state, _BOOKINGS.starts_at, _BOOKINGS.ends_at, _BOOKINGS.ended_at
+).where(
     _BOOKINGS.location == bindparam("location"),
     _BOOKINGS.starts_at < bindparam("now"),
     (_BOOKINGS.state == BookingState.PAID)
@@ -251,7 +253,7 @@ class Events(Part):
                 row
                 for row in found
                 if row.state != BookingState.CLOSED
-                or any(purses.overlap(interval, (row.starts_at, row.ends_at)) for interval in fresh)
+                or any(purses.overlap(interval, (row.starts_at, row.ended_at or row.ends_at)) for interval in fresh)
             ]
         if not found:
             return []

@@ -133,7 +133,7 @@ class Watch(Part):
 
     def published(self, kind: Kind, meter_id: str) -> None:
         """Look at a balance when its meter's intervals have been charged, and at what became of a command at zero."""
-        if kind not in (Kind.INTERVAL, Kind.RECEIPT) or (kind is Kind.RECEIPT and not self._awaits_receipt(meter_id)):
+        if kind is not Kind.INTERVAL and not (kind is Kind.RECEIPT and self._awaits_receipt(meter_id)):
             return
         account = self._customers.at_meter(meter_id)
         if account is None:
